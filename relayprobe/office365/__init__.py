@@ -1,0 +1,1 @@
+"""What Office 365 demands and answers, as dated data with sources."""

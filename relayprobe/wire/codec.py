@@ -1,0 +1,91 @@
+"""Events as JSON objects and back: the format of the store, of `--json` and of exports, in one place.
+
+An object has `kind` (the record's name with dashes) and the record's fields. Octets stand as Latin-1 text, so that a
+reader sees the dialogue and nothing is lost. A field that has its default is left out, and one that is unknown is
+passed over in reading, so that an older file and a newer one can both be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from relayprobe.wire.events import (
+    Body,
+    Closed,
+    Connected,
+    Credentials,
+    Event,
+    Line,
+    LineFacts,
+    Secret,
+    TlsFailed,
+    TlsHello,
+    TlsUp,
+)
+from relayprobe.wire.hello import ClientHello
+
+KINDS: dict[str, type[Event]] = {
+    re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower(): kind
+    for kind in (Connected, Line, Credentials, Body, TlsHello, TlsUp, TlsFailed, Closed)
+}
+_NAMES = {kind: name for name, kind in KINDS.items()}
+_NESTED = {"secret": Secret, "lines": LineFacts, "hello": ClientHello}
+_ALWAYS = frozenset(("at", "sender", "raw", "tls"))
+_FIELDS = {
+    kind: [(f.name, f.default if f.default is not MISSING else MISSING) for f in fields(kind)]
+    for kind in (*KINDS.values(), *_NESTED.values())
+}
+
+
+def to_object(event: Event) -> dict[str, Any]:
+    """An event as a JSON object."""
+    return {"at": round(event.at, 6), "kind": _NAMES[type(event)], **_fields_of(event)}
+
+
+def from_object(thing: Mapping[str, Any]) -> Event:
+    """The event that a JSON object stands for.
+
+    Raises ValueError for a kind that this version does not know, or where a field is missing or of another type.
+    """
+    try:
+        kind = KINDS[thing["kind"]]
+        return kind(**_arguments(kind, thing))
+    except (KeyError, TypeError, AttributeError, UnicodeEncodeError) as error:
+        raise ValueError(f"not an event of this version: {error}") from None
+
+
+def _fields_of(record: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, default in _FIELDS[type(record)]:
+        value = getattr(record, name)
+        if name == "at" or (value == default and name not in _ALWAYS):
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("latin-1")
+        elif isinstance(value, float):
+            value = round(value, 6)
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif is_dataclass(value):
+            value = _fields_of(value)
+        found[name] = value
+    return found
+
+
+def _arguments(kind: Any, thing: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, _ in _FIELDS[kind]:
+        if name not in thing:
+            continue
+        value = thing[name]
+        if name in _NESTED and value is not None:
+            value = _NESTED[name](**_arguments(_NESTED[name], value))
+        elif name == "raw":
+            value = value.encode("latin-1")
+        elif isinstance(value, list):
+            value = tuple(value)
+        found[name] = value
+    return found

@@ -1,0 +1,110 @@
+"""One command line of a device, read as its author meant it.
+
+Real devices put spaces where none belong, leave angle brackets out, write the display name into the address and
+telnet negotiation in front of the verb. The server and the diagnosis must read such a line alike, so both ask here.
+Nothing is repaired: the line itself stays as it crossed the wire, and the rules look there for what is odd about it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+KNOWN_VERBS = frozenset(
+    b"HELO EHLO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT STARTTLS AUTH VRFY EXPN HELP ETRN TURN ATRN SEND SOML SAML BURL "
+    b"XCLIENT XFORWARD PROXY".split()
+)
+"""Verbs of RFC 5321, its predecessors and extensions: what is not among these may be a stray secret."""
+
+BOM = b"\xef\xbb\xbf"
+PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+"""What a PROXY protocol version 2 header begins with (HAProxy's proxy-protocol.txt, section 2.2)."""
+
+# RFC 854: IAC, then DO/DONT/WILL/WONT and an option, a sub-negotiation, or a single command.
+_TELNET = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9])", re.DOTALL)
+_COMMAND = re.compile(rb"[\s\x00]*([A-Za-z][A-Za-z0-9-]*)(.*)", re.DOTALL)
+_JOINED = re.compile(rb"(MAIL)(FROM)|(RCPT)(TO)", re.IGNORECASE)  # MAILFROM:<a@x>
+_PATH = re.compile(rb"\s*(?:FROM|TO)\s*:?(.*)", re.IGNORECASE | re.DOTALL)
+_BRACKETED = re.compile(r"<([^<>]*)(?:>|$)")  # the innermost, where a display name has brackets of its own
+_LIST = re.compile(r"\s*[,;]\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb in upper case (empty where the line has none) and what follows it, surrounding blanks taken off."""
+
+    verb: bytes
+    argument: bytes
+
+    @property
+    def known(self) -> bool:
+        """Whether the verb is one of SMTP's."""
+        return self.verb in KNOWN_VERBS
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What stands after `MAIL FROM:` or `RCPT TO:`: the address (a list where a device sends several) and parameters.
+
+    The null sender `<>` is one empty address. `text` is the whole, decoded.
+    """
+
+    addresses: tuple[str, ...]
+    parameters: tuple[str, ...]
+    text: str
+
+    @property
+    def address(self) -> str:
+        """The first address, empty for the null sender."""
+        return self.addresses[0] if self.addresses else ""
+
+    def parameter(self, name: str) -> str | None:
+        """The value of a parameter such as SIZE, empty where it has none, None where it is not given."""
+        for parameter in self.parameters:
+            key, _, value = parameter.partition("=")
+            if key.upper() == name:
+                return value
+        return None
+
+
+def parse(raw: bytes) -> Command:
+    """The command that a line of a device holds."""
+    line = raw.removeprefix(BOM)
+    if b"\xff" in line:
+        line = _TELNET.sub(b"", line)
+    line = line.rstrip(b"\r\n").removeprefix(BOM)
+    found = _COMMAND.fullmatch(line)
+    if not found:
+        return Command(b"", line.strip())
+    verb, rest = found.groups()
+    if len(verb) > 4 and (joined := _JOINED.fullmatch(verb)):
+        verb, keyword = [group for group in joined.groups() if group]
+        rest = keyword + rest
+    return Command(verb.upper(), rest.strip())
+
+
+def path(argument: bytes) -> Path | None:
+    """The path in the argument of MAIL or RCPT; None where there is no FROM or TO in front of it."""
+    found = _PATH.fullmatch(argument)
+    if not found:
+        return None
+    text = decoded(found[1])
+    bracketed = _BRACKETED.findall(text) if "<" in text else []
+    if bracketed:
+        if ">" in text:
+            tail = text[text.rindex(">") + 1 :]
+        else:
+            bracketed[-1], _, tail = bracketed[-1].strip().partition(" ")
+    else:
+        first, _, tail = text.strip().partition(" ")
+        bracketed = [first]
+    addresses = tuple(address for part in bracketed for address in _LIST.split(part.strip()))
+    return Path(addresses, tuple(tail.split()), text)
+
+
+def decoded(raw: bytes) -> str:
+    """Text of a device: UTF-8 where it is that, else Latin-1, which any octets are."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

@@ -1,0 +1,421 @@
+"""A session: what a transcript says, as facts that rules can ask for.
+
+`session_of` walks the events once. Commands and replies are paired in the order in which they were sent, for a device
+may send several before it reads the first answer (RFC 2920). All indices named `event` point into `Session.events`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from relayprobe.wire import command, message
+from relayprobe.wire.command import Command, Path
+from relayprobe.wire.events import (
+    Body,
+    Closed,
+    Connected,
+    Credentials,
+    Event,
+    Line,
+    Secret,
+    Side,
+    TlsFailed,
+    TlsHello,
+    TlsUp,
+)
+
+_REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the administrator has told about the place the device sends from (`[site]` in the configuration)."""
+
+    domains: tuple[str, ...] = ()  # accepted domains, lower case
+    accounts: tuple[str, ...] = ()  # user names that devices should use
+    public_ip: str | None = None
+    connector: bool = False
+    mx: str | None = None
+
+    def accepts(self, address: str) -> bool | None:
+        """Whether an address is in an accepted domain; None where no domains were told."""
+        if not self.domains:
+            return None
+        return domain_of(address) in self.domains
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply of the server. `event` is its first line, `enhanced` the code of RFC 3463 where it has one."""
+
+    event: int
+    at: float
+    code: int
+    enhanced: str | None
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The reply as one text: code and lines."""
+        return f"{self.code} " + " / ".join(self.lines)
+
+    @property
+    def positive(self) -> bool:
+        """2xx or 3xx."""
+        return self.code < 400
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Something the device said, and the answer to it (None: none came).
+
+    `early`: it was sent while an answer to something before it was still due.
+    """
+
+    event: int
+    said: Line | Credentials | Body
+    command: Command | None
+    reply: Reply | None
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """HELO or EHLO. `offers`: keyword -> parameters, in upper case, as the server's reply listed them."""
+
+    event: int
+    verb: str
+    name: str
+    tls: bool
+    reply: Reply | None
+    offers: dict[str, tuple[str, ...]]
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The AUTH mechanisms offered."""
+        return self.offers.get("AUTH", ())
+
+
+@dataclass(frozen=True, slots=True)
+class AuthAttempt:
+    """One AUTH command and what came of it.
+
+    `offered`: the mechanism stood in the latest greeting's reply. `accepted` is None where no final reply came.
+    `events`: the indices of all its lines. `greeted`: the latest greeting before it, None where there was none.
+    """
+
+    event: int
+    events: tuple[int, ...]
+    mechanism: str
+    user: str | None
+    secret: Secret | None
+    tls: bool
+    offered: bool
+    accepted: bool | None
+    cancelled: bool
+    valid_base64: bool
+    reply: Reply | None
+    greeted: Greeting | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One RCPT command."""
+
+    event: int
+    path: Path
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The text of a mail as it was sent."""
+
+    event: int
+    body: Body
+
+    def fields(self, name: str) -> list[str]:
+        """The values of a header field, unfolded, MIME words left as they are; empty where the field is missing."""
+        return message.fields(self.body.raw, name)
+
+    def addresses(self, name: str) -> list[str]:
+        """The addresses in a header field."""
+        return message.addresses(self.fields(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One mail transaction, from MAIL on. `auth`: the login that was in force, None where there was none."""
+
+    event: int
+    path: Path
+    tls: bool
+    auth: AuthAttempt | None
+    reply: Reply | None
+    recipients: tuple[Recipient, ...]
+    message: Message | None
+
+    @property
+    def sender(self) -> str:
+        """The address of MAIL FROM, empty for the null sender."""
+        return self.path.address
+
+
+@dataclass(frozen=True)
+class Session:
+    """What happened on one connection of a device."""
+
+    id: str
+    started: float  # Unix time
+    peer: str
+    listener: str
+    events: tuple[Event, ...]
+    mode: str | None = None  # as stated by --mode
+    imitate: str | None = None
+    site: Site = field(default_factory=Site)
+
+    banner: Reply | None = None
+    exchanges: tuple[Exchange, ...] = ()
+    greetings: tuple[Greeting, ...] = ()
+    hellos: tuple[tuple[int, TlsHello], ...] = ()
+    tls: tuple[tuple[int, TlsUp], ...] = ()
+    tls_failures: tuple[tuple[int, TlsFailed], ...] = ()
+    auths: tuple[AuthAttempt, ...] = ()
+    envelopes: tuple[Envelope, ...] = ()
+    closed: Closed | None = None
+
+    @property
+    def host(self) -> str:
+        """The address of the device, without its port."""
+        return self.peer.rpartition(":")[0].strip("[]")
+
+    @property
+    def pinned_to_tls(self) -> bool:
+        """Whether the listener was for TLS on connect, by its `tls://` or by its port, 465."""
+        return self.listener.startswith("tls://") or self.listener.endswith(":465")
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The messages that came to an end and were accepted, or at least not refused."""
+        return tuple(e.message for e in self.envelopes if e.message and e.message.body.end != "cut")
+
+    @cached_property
+    def login(self) -> AuthAttempt | None:
+        """The latest login that was accepted, else the latest attempt; None where none was made."""
+        return next((a for a in reversed(self.auths) if a.accepted), self.auths[-1] if self.auths else None)
+
+    def commands(self, *verbs: bytes) -> Iterator[Exchange]:
+        """The exchanges whose command is one of these verbs (all that have one, where none is named)."""
+        for exchange in self.exchanges:
+            if exchange.command and (not verbs or exchange.command.verb in verbs):
+                yield exchange
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address in lower case, empty where it has none."""
+    return address.rpartition("@")[2].strip(" >").rstrip(".").lower() if "@" in address else ""
+
+
+def session_of(
+    events: Sequence[Event],
+    *,
+    id: str = "",
+    started: float = 0.0,
+    mode: str | None = None,
+    imitate: str | None = None,
+    site: Site | None = None,
+) -> Session:
+    """The session that a transcript tells of. Never raises: what is missing from the transcript is missing here."""
+    walk = _Walk()
+    for index, event in enumerate(events):
+        walk.step(index, event)
+    connected = next((e for e in events if isinstance(e, Connected)), None)
+    exchanges = tuple(walk.exchanges)
+    greetings, auths, envelopes = _facts(exchanges)
+    return Session(
+        id=id,
+        started=started,
+        peer=connected.peer if connected else "",
+        listener=connected.listener if connected else "",
+        events=tuple(events),
+        mode=mode,
+        imitate=imitate,
+        site=site or Site(),
+        banner=walk.banner,
+        exchanges=exchanges,
+        greetings=greetings,
+        hellos=tuple(walk.hellos),
+        tls=tuple(walk.tls),
+        tls_failures=tuple(walk.failures),
+        auths=auths,
+        envelopes=envelopes,
+        closed=walk.closed,
+    )
+
+
+class _Walk:
+    """The pairing of what was said with what was answered."""
+
+    def __init__(self) -> None:
+        self.banner: Reply | None = None
+        self.exchanges: list[Exchange] = []
+        self.due: deque[int] = deque()  # exchanges that wait for their reply
+        self.reply_lines: list[tuple[int, Line]] = []
+        self.hellos: list[tuple[int, TlsHello]] = []
+        self.tls: list[tuple[int, TlsUp]] = []
+        self.failures: list[tuple[int, TlsFailed]] = []
+        self.closed: Closed | None = None
+        self.greeted = False  # the banner has come
+        self.answered_at = 0.0
+
+    def step(self, index: int, event: Event) -> None:
+        match event:
+            case Line(sender="server"):
+                self.server_line(index, event)
+            case Line():
+                self.said(index, event, command.parse(event.raw))
+            case Credentials() | Body():
+                self.said(index, event, None)
+            case TlsHello():
+                self.hellos.append((index, event))
+            case TlsUp():
+                self.tls.append((index, event))
+            case TlsFailed():
+                self.failures.append((index, event))
+            case Closed():
+                self.closed = event
+
+    def said(self, index: int, event: Line | Credentials | Body, parsed: Command | None) -> None:
+        if isinstance(event, Line) and is_preamble(event.raw):
+            return
+        early = bool(self.due) or not self.greeted or event.at < self.answered_at
+        self.due.append(len(self.exchanges))
+        self.exchanges.append(Exchange(index, event, parsed, None, early))
+
+    def server_line(self, index: int, line: Line) -> None:
+        found = _REPLY.match(line.raw)
+        self.reply_lines.append((index, line))
+        if found and found[2] == b"-":
+            return
+        reply = _reply(self.reply_lines)
+        self.reply_lines = []
+        if reply is None:
+            return
+        self.answered_at = line.at
+        if not self.greeted:
+            self.greeted = True
+            self.banner = reply
+            return
+        if not self.due:
+            return  # a 421 that nobody asked for
+        at = self.due.popleft()
+        exchange = self.exchanges[at] = replace(self.exchanges[at], reply=reply)
+        if reply.code == 220 and exchange.command and exchange.command.verb == b"STARTTLS":
+            self.due.clear()  # RFC 3207 4.2: what was sent behind STARTTLS is thrown away, and never answered
+
+
+def is_preamble(raw: bytes) -> bool:
+    """Whether a line is a header of the PROXY protocol, which no server answers."""
+    return raw.startswith((command.PROXY_V2, b"PROXY TCP", b"PROXY UNKNOWN"))
+
+
+def _reply(lines: list[tuple[int, Line]]) -> Reply | None:
+    texts = []
+    code = 0
+    for _, line in lines:
+        found = _REPLY.match(line.raw.rstrip(b"\r\n"))
+        if not found:
+            return None
+        code = int(found[1])
+        texts.append(command.decoded(found[3] or b""))
+    enhanced = _ENHANCED.match(texts[-1]) if texts else None
+    return Reply(lines[0][0], lines[-1][1].at, code, enhanced[1] if enhanced else None, tuple(texts))
+
+
+def _facts(
+    exchanges: tuple[Exchange, ...],
+) -> tuple[tuple[Greeting, ...], tuple[AuthAttempt, ...], tuple[Envelope, ...]]:
+    greetings: list[Greeting] = []
+    auths: list[AuthAttempt] = []
+    envelopes: list[Envelope] = []
+    attempt: list[Exchange] = []  # the lines of the AUTH attempt that is under way
+    login: AuthAttempt | None = None
+    for exchange in exchanges:
+        said = exchange.said
+        if isinstance(said, Credentials):
+            if said.stage == "initial" or not attempt:
+                attempt = []
+            if said.stage != "stray" and (said.stage == "initial" or attempt):
+                attempt.append(exchange)
+                greeted = greetings[-1] if greetings else None
+                made = _attempt(attempt, greeted)
+                if said.stage == "initial":
+                    auths.append(made)
+                else:
+                    auths[-1] = made
+                if made.accepted:
+                    login = made
+                if made.reply is not None:
+                    attempt = []
+        elif isinstance(said, Body):
+            if envelopes and envelopes[-1].message is None:
+                envelopes[-1] = replace(envelopes[-1], message=Message(exchange.event, said))
+        elif exchange.command:
+            verb = exchange.command.verb
+            if verb in (b"HELO", b"EHLO", b"LHLO"):
+                greetings.append(_greeting(exchange, said, exchange.command))
+            elif verb == b"MAIL" and (path := command.path(exchange.command.argument)):
+                envelopes.append(Envelope(exchange.event, path, said.tls, login, exchange.reply, (), None))
+            elif verb == b"RCPT" and envelopes and (path := command.path(exchange.command.argument)):
+                recipient = Recipient(exchange.event, path, exchange.reply)
+                envelopes[-1] = replace(envelopes[-1], recipients=(*envelopes[-1].recipients, recipient))
+            elif verb == b"STARTTLS" and exchange.reply and exchange.reply.code == 220:
+                login = None  # RFC 3207 4.2: what was known of the client is forgotten
+    return tuple(greetings), tuple(auths), tuple(envelopes)
+
+
+def _greeting(exchange: Exchange, line: Line, said: Command) -> Greeting:
+    offers: dict[str, tuple[str, ...]] = {}
+    if exchange.reply and said.verb == b"EHLO" and exchange.reply.code == 250:
+        for text in exchange.reply.lines[1:]:
+            keyword, *parameters = text.upper().replace("AUTH=", "AUTH ").split() or [""]
+            offers[keyword] = tuple(parameters)
+    name = command.decoded(said.argument)
+    return Greeting(exchange.event, said.verb.decode(), name, line.tls, exchange.reply, offers)
+
+
+def _attempt(lines: list[Exchange], greeted: Greeting | None) -> AuthAttempt:
+    said = [e.said for e in lines if isinstance(e.said, Credentials)]
+    last = lines[-1]
+    final = last.reply if last.reply and last.reply.code != 334 else None
+    mechanism = said[0].mechanism
+    return AuthAttempt(
+        event=lines[0].event,
+        events=tuple(e.event for e in lines),
+        mechanism=mechanism,
+        user=next((c.user for c in said if c.user is not None), None),
+        secret=next((c.secret for c in reversed(said) if c.secret is not None), None),
+        tls=said[0].tls,
+        offered=bool(greeted and mechanism in greeted.mechanisms),
+        accepted=None if final is None else final.code == 235,
+        cancelled=any(c.stage == "cancel" for c in said),
+        valid_base64=all(c.valid_base64 for c in said),
+        reply=final,
+        greeted=greeted,
+    )
+
+
+def sender_side(event: Event) -> Side | None:
+    """Who an event comes from, where it comes from one of the two."""
+    match event:
+        case Line() | Credentials() | Body() | TlsHello():
+            return event.sender
+        case TlsFailed() | Closed():
+            return event.by
+        case _:
+            return None
