@@ -154,7 +154,7 @@ class Dialogue:
                 self._unanswered(rest, held_at)
             self._partial = b""
         if self._text:
-            self._end_text("cut")
+            self._end_text("bare-lf" if self._text.left is None and self._text.end.looks_ended else "cut")
         elif self._partial:
             partial, self._partial = self._partial, b""
             if self._stage or command.parse(partial).verb.startswith((b"AUTH", b"AUT")):
@@ -364,4 +364,3 @@ def proxy_header_size(data: bytes) -> int | None:
         return None
     size = 16 + int.from_bytes(data[14:16], "big")
     return size if len(data) >= size else None
-

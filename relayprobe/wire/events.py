@@ -81,6 +81,8 @@ class Credentials:
 
 
 BodyEnd = Literal["crlf", "bare-lf", "bdat", "cut"]
+"""How a text ended. `bare-lf`: it only looked ended (a dot between bare line feeds), and nothing followed; whether it
+was then taken for a message, the reply tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a device says when it opens TLS: its ClientHello, read from the octets before any TLS library sees them.
 
-OpenSSL tells neither which versions a device offered nor which suites, and least of all when it refuses the handshake,
-which is when people ask. So the hello is parsed here: in one record or in many, and in the SSLv2 form that devices of
-before 2010 send even for TLS. `looks_like_hello` says whether a connection begins with one at all, `HelloReader` puts
+Python's ssl module does not say what a device offered, least of all when OpenSSL refuses the handshake, which is when
+people ask. So the hello is parsed here: in one record or in many, and in the SSLv2 form that old devices send even
+where they can do TLS. `looks_like_hello` says whether a connection begins with one at all, `HelloReader` puts
 the records together, and `parse_handshake` reads the message. All are pure, none raises, and all are lenient: of a
 hello that is cut short or malformed, what could be read is kept, for it is evidence and not a basis for a handshake.
 """
@@ -25,8 +25,8 @@ _RECORD_HEADER, _MESSAGE_HEADER = 5, 4  # RFC 8446 5.1: type, version, length; 4
 _RANDOM = 32
 _SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS = 0, 10, 13, 16, 43
 
-# The octets that a hello may begin with, one entry for each place. SSLv2 puts the top bit before a length of two octets:
-# 4 KiB of it hold every suite there is, and keep telnet's 0xFF and a BOM's 0xEF out.
+# The octets that a hello may begin with, one entry for each place. In the SSLv2 form a length comes first, its top bit
+# set: 4 KiB hold every suite there is, and keep telnet's 0xFF and a BOM's 0xEF out.
 _ANY = range(256)
 _SSLV2_LENGTH = range(0x80, 0x90)
 _BEGINNINGS = (
@@ -57,7 +57,7 @@ class ClientHello:
 
     @property
     def best_version(self) -> int:
-        """The highest version offered that exists: drafts and made-up numbers count only where there is nothing else."""
+        """The highest version offered; drafts and made-up numbers do not count where there is a real one."""
         return max((number for number in self.versions if number in VERSIONS), default=self.version)
 
     @property
@@ -91,7 +91,7 @@ def looks_like_hello(data: bytes) -> bool:
     return (form == "tls" and len(data) > 0) or (form == "sslv2" and len(data) >= _SSLV2_BEGINNING)
 
 
-def _form(data: bytes) -> str | None:
+def _form(data: bytes | bytearray) -> str | None:
     """The form of hello that `data` may be the beginning of; nothing at all may become any of them."""
     for form, beginning in _BEGINNINGS:
         if all(octet in allowed for octet, allowed in zip(data, beginning, strict=False)):
@@ -109,7 +109,6 @@ class HelloReader:
     def __init__(self) -> None:
         self.hello: ClientHello | None = None
         self.error: str | None = None
-        self._form: str | None = None
         self._raw = bytearray()
         self._message = bytearray()  # what the records carried
         self._waiting = bytearray()  # a record that is not whole yet, and what comes after it
@@ -129,31 +128,26 @@ class HelloReader:
         if self.done:
             return
         self._waiting += data
-        self._form = self._form or self._tell_form()
-        if self._form == "sslv2":
-            self._read_sslv2()
-        elif self._form == "tls":
-            while not self.done and self._read_record():
-                pass
+        match _form((self._raw or self._waiting)[:_RECORD_HEADER]):
+            case "sslv2":
+                self._read_sslv2()
+            case "tls":
+                while not self.done and self._read_record():
+                    pass
+            case _:
+                self.error = "not a ClientHello"
         if self.done:
             self._waiting.clear()
 
-    def _tell_form(self) -> str | None:
-        start = bytes(self._waiting[:_RECORD_HEADER])
-        form = _form(start)
-        if form is None:
-            self.error = "not a ClientHello"
-        return form if len(start) == _RECORD_HEADER else None
-
     def _read_sslv2(self) -> None:
         size = 2 + (int.from_bytes(self._waiting[:2]) & 0x7FFF)
-        if len(self._waiting) >= size:
+        if len(self._waiting) >= max(size, _SSLV2_BEGINNING):
             self._raw += self._waiting[:size]
             self._settle(_parse_sslv2(bytes(self._raw[2:])))
 
     def _read_record(self) -> bool:
-        """Read one record of TLS; false where it is not whole. Each check needs no more octets than the one before it
-        has seen, or the pieces would show."""
+        """Read one record of TLS; false where there is none to read."""
+        # The checks come in the order of the octets they look at, or else it would show how the pieces were cut.
         waiting = self._waiting
         if len(waiting) < _RECORD_HEADER:
             return False

@@ -134,10 +134,11 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The text of a mail as it was sent."""
+    """The text of a mail as it was sent, and the answer to it (None: none came)."""
 
     event: int
     body: Body
+    reply: Reply | None
 
     def fields(self, name: str) -> list[str]:
         """The values of a header field, unfolded, MIME words left as they are; empty where the field is missing."""
@@ -201,8 +202,8 @@ class Session:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The messages that came to an end and were accepted, or at least not refused."""
-        return tuple(e.message for e in self.envelopes if e.message and e.message.body.end != "cut")
+        """The messages that were accepted."""
+        return tuple(e.message for e in self.envelopes if e.message and e.message.reply and e.message.reply.positive)
 
     @cached_property
     def login(self) -> AuthAttempt | None:
@@ -363,8 +364,8 @@ def _facts(
                 if made.reply is not None:
                     attempt = []
         elif isinstance(said, Body):
-            if envelopes and envelopes[-1].message is None:
-                envelopes[-1] = replace(envelopes[-1], message=Message(exchange.event, said))
+            if envelopes:
+                envelopes[-1] = replace(envelopes[-1], message=_message(envelopes[-1].message, exchange, said))
         elif exchange.command:
             verb = exchange.command.verb
             if verb in (b"HELO", b"EHLO", b"LHLO"):
@@ -387,6 +388,14 @@ def _greeting(exchange: Exchange, line: Line, said: Command) -> Greeting:
             offers[keyword] = tuple(parameters)
     name = command.decoded(said.argument)
     return Greeting(exchange.event, said.verb.decode(), name, line.tls, exchange.reply, offers)
+
+
+def _message(before: Message | None, exchange: Exchange, body: Body) -> Message:
+    """A message, put together from its chunks where it came by BDAT."""
+    if before is None or before.body.end != "bdat":
+        return Message(exchange.event, body, exchange.reply)
+    both = replace(before.body, raw=before.body.raw + body.raw, size=before.body.size + body.size, until=body.until)
+    return Message(before.event, both, exchange.reply)
 
 
 def _attempt(lines: list[Exchange], greeted: Greeting | None) -> AuthAttempt:

@@ -2,8 +2,8 @@
 
 From the IANA registry "Transport Layer Security (TLS) Parameters" (cipher suites, supported groups, signature schemes,
 alerts; RFC 8446, 8447 and those named below), with what devices still send and no registry ever had. Names are spelled
-as they are there. ARIA and SRP are left out, for no device offers them alone. Nothing here says what is good or bad:
-that is for the rules. Compared with OpenSSL's names in `tests/wire/test_hello.py`.
+as they are there. ARIA and SRP are left out and stay numbers. Nothing here says what is good or bad: that is for the
+rules. Compared with OpenSSL's names in `tests/wire/test_hello.py`.
 """
 
 from __future__ import annotations
@@ -431,7 +431,7 @@ ALERTS = {
     115: "unknown_psk_identity",
     116: "certificate_required",
     120: "no_application_protocol",  # RFC 7301
-    121: "ech_required",  # RFC 9849
+    121: "ech_required",
 }
 
 
@@ -461,4 +461,4 @@ def alert_name(number: int) -> str:
 
 
 def _hexadecimal(number: int) -> str:
-    return f"0x{number:04x}"
+    return f"0x{number:06x}" if number > 0xFFFF else f"0x{number:04x}"

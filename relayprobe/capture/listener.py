@@ -1,0 +1,350 @@
+"""The listener: any number of ports, the connections on them, who may come, and what becomes of a session that ends.
+
+One ticker serves all connections: it hands events to the store, ends what takes too long, and measures how long the
+loop kept everybody waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import json
+import os
+import secrets
+import socket
+import ssl
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from relayprobe.advice.findings import Finding, diagnose
+from relayprobe.capture.answers import Accept
+from relayprobe.capture.recorder import Onlooker, Recorder
+from relayprobe.capture.smtp import Limits, PatientSMTP
+from relayprobe.capture.tap import Tap
+from relayprobe.capture.waits import Waits
+from relayprobe.store import Row, Store, free
+from relayprobe.wire.events import Event
+from relayprobe.wire.session import Session, Site, session_of
+
+log = structlog.get_logger(__name__)
+
+TICK = 0.1
+FLUSH_EVERY = 0.25
+NOTICEABLE_LAG = 0.005
+"""Seconds of lateness from which the loop's lag is kept with the sessions it touched."""
+
+LOOKED_BACK, LOOKED_BACK_SECONDS, DEVICES = 8, 600.0, 500
+"""How many earlier sessions of a device its rules may see, how old they may be, and of how many devices."""
+
+LONG_SESSION = 1000
+"""Events from which a session is judged beside the loop, not in it."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ListenError(Exception):
+    """A port cannot be listened on; the text says why and names the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Where to listen. `pin`: what the port is for, where it does not take everything."""
+
+    host: str
+    number: int
+    pin: Literal["tls", "plain"] | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is written in the configuration."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.pin}://{host}:{self.number}" if self.pin else f"{host}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A session that has ended, and what was found."""
+
+    session: Session
+    findings: tuple[Finding, ...]
+    row: Row
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a listener behaves: who may come, how they are answered, what is said of the site."""
+
+    answers: Accept
+    limits: Limits = field(default_factory=Limits)
+    connections: int = 1000
+    connections_per_peer: int = 50
+    allow: tuple[Network, ...] = ()
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    site: Site = field(default_factory=Site)
+    mode: str | None = None
+    imitate: str | None = None
+
+
+class Listener:
+    """Serves devices on all its ports."""
+
+    def __init__(
+        self,
+        ports: Sequence[Port],
+        manner: Manner,
+        tls: ssl.SSLContext,
+        store: Store,
+        folder: Path,
+        *,
+        onlookers: tuple[Onlooker, ...] = (),
+        judged: Callable[[Judged], None] = lambda judged: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.ports = list(ports)
+        self.manner = manner
+        self.limits = manner.limits
+        self.tls = tls
+        self.waits = Waits()
+        self._store = store
+        self._folder = folder
+        self._onlookers = onlookers
+        self._judged = judged
+        self._clock = clock
+        self._template = PatientSMTP(manner.answers, manner.limits, self.loop)
+        self._context = json.dumps({"mode": manner.mode, "imitate": manner.imitate, "site": asdict(manner.site)})
+        self._taps: set[Tap] = set()
+        self._per_host: Counter[str] = Counter()
+        self._refused: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._recent: OrderedDict[str, deque[Session]] = OrderedDict()
+        self._servers: list[asyncio.Server] = []
+        self._ticker: asyncio.Task[None] | None = None
+        self._judging: set[asyncio.Task[None]] = set()
+        self._room = (0.0, 0)
+
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen on all ports, and on sockets that were handed over. Raises ListenError."""
+        for at, port in enumerate(self.ports):
+            try:
+                server = await self.loop.create_server(
+                    lambda at=at: Tap(self, self.ports[at]),  # type: ignore[misc]
+                    port.host,
+                    port.number,
+                    backlog=1024,
+                )
+            except OSError as error:
+                await self.stop()
+                raise ListenError(_why_not(port, error)) from None
+            self._servers.append(server)
+            self.ports[at] = replace(port, number=server.sockets[0].getsockname()[1])
+        for given in sockets:
+            host, number = given.getsockname()[:2]
+            port = Port(host, number)
+            self.ports.append(port)
+            self._servers.append(await self.loop.create_server(lambda port=port: Tap(self, port), sock=given))  # type: ignore[misc]
+        self._ticker = self.loop.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Stop listening and end what is open; everything heard is handed to the store."""
+        for server in self._servers:
+            server.close()
+        for tap in list(self._taps):
+            tap.shut_down()
+        while self._taps or self._judging:
+            await asyncio.sleep(0.01)
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    # What a tap asks for
+
+    def admit(self, tap: Tap, host: str) -> str | None:
+        """None for a device that may come; else the line that sends it away."""
+        if not self._allowed(host):
+            self._log_refusal(host, "outside the networks that are answered: name its network with --allow")
+            return "554 5.7.1 This server does not answer your network"
+        if len(self._taps) >= self.manner.connections:
+            self._log_refusal(host, "too many connections in all: see connections in [limits]")
+            return "421 4.7.0 Too many connections, try again later"
+        if self._per_host[host] >= self.manner.connections_per_peer:
+            self._log_refusal(host, "too many connections of one device: see connections_per_peer in [limits]")
+            return "421 4.7.0 Too many connections from your address, try again later"
+        self._taps.add(tap)
+        self._per_host[host] += 1
+        return None
+
+    def left(self, tap: Tap) -> bool:
+        """A connection is gone; whether it had been admitted."""
+        if tap not in self._taps:
+            return False
+        self._taps.remove(tap)
+        self._per_host[tap.host] -= 1
+        if not self._per_host[tap.host]:
+            del self._per_host[tap.host]
+        return True
+
+    def recorder(self, peer: str, port: Port) -> Recorder:
+        """The recorder of a new session."""
+        row = Row(
+            id=secrets.token_hex(5),
+            started=self._clock(),
+            ended=None,
+            peer=peer,
+            listener=port.name,
+            context=self._context,
+            users=(),
+            senders=(),
+            findings=(),
+            worst=None,
+            messages=0,
+            octets=0,
+        )
+        return Recorder(
+            row,
+            self._store,
+            accounts=self.manner.accounts,
+            body_limit=self.limits.message_size,
+            onlookers=self._onlookers,
+            finished=self._finished,
+            trouble=lambda error: log.error("cannot store a message", error=str(error), session=row.id),
+        )
+
+    def smtp(self, tap: Tap) -> PatientSMTP:
+        """The SMTP side of a new session."""
+        return self._template.clone(tap)
+
+    def room_for(self, size: int) -> bool:
+        """Whether the disk has room for half as much again as a message of so many octets."""
+        now = time.monotonic()
+        then, room = self._room
+        if now - then > 1.0:
+            room = free(self._folder)
+            self._room = (now, room)
+        return room >= size + size // 2
+
+    # The end of a session
+
+    def _finished(self, recorder: Recorder, row: Row) -> None:
+        if len(recorder.events) < LONG_SESSION:
+            self._conclude(row, recorder.events)
+        else:
+            task = self.loop.create_task(self._conclude_beside(row, recorder.events))
+            self._judging.add(task)
+            task.add_done_callback(self._judging.discard)
+
+    async def _conclude_beside(self, row: Row, events: list[Event]) -> None:
+        judged = await self.loop.run_in_executor(None, self._judge, row, events)
+        self._hand_over(judged)
+
+    def _conclude(self, row: Row, events: list[Event]) -> None:
+        self._hand_over(self._judge(row, events))
+
+    def _judge(self, row: Row, events: list[Event]) -> Judged:
+        manner = self.manner
+        session = session_of(
+            events, id=row.id, started=row.started, mode=manner.mode, imitate=manner.imitate, site=manner.site
+        )
+        earlier = [s for s in self._recent.get(session.host, ()) if row.started - s.started < LOOKED_BACK_SECONDS]
+        findings: tuple[Finding, ...] = ()
+        try:
+            findings = diagnose(session, earlier)
+        except Exception:
+            log.exception("a rule failed; the session is kept, `relayprobe diagnose` tries again", session=row.id)
+        return Judged(session, findings, summary(row, session, findings))
+
+    def _hand_over(self, judged: Judged) -> None:
+        session = judged.session
+        self._store.finish(judged.row)
+        recent = self._recent.setdefault(session.host, deque(maxlen=LOOKED_BACK))
+        recent.append(session)
+        self._recent.move_to_end(session.host)
+        if len(self._recent) > DEVICES:
+            self._recent.popitem(last=False)
+        self._judged(judged)
+
+    # The ticker
+
+    async def _tick(self) -> None:
+        flushed = checked = self.loop.time()
+        due = flushed + TICK
+        while True:
+            await asyncio.sleep(max(0.0, due - self.loop.time()))
+            now = self.loop.time()
+            late = now - due
+            due = now + TICK
+            if late > NOTICEABLE_LAG:
+                for tap in self._taps:
+                    tap.recorder.lag = max(tap.recorder.lag, late)
+            if now - flushed >= FLUSH_EVERY:
+                flushed = now
+                for tap in self._taps:
+                    if tap.recorder.dirty:
+                        tap.recorder.flush()
+            if now - checked >= 1.0:
+                checked = now
+                monotonic = time.monotonic()
+                for tap in list(self._taps):
+                    tap.check(monotonic)
+
+    def _allowed(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return address.is_private or address.is_link_local or any(address in network for network in self.manner.allow)
+
+    def _log_refusal(self, host: str, why: str) -> None:
+        """Say once a minute, and for each address, that somebody was sent away."""
+        now = time.monotonic()
+        if now - self._refused.get((host, why), -60.0) >= 60.0:
+            self._refused[host, why] = now
+            log.warning("device refused", peer=host, why=why)
+            if len(self._refused) > DEVICES:
+                self._refused.popitem(last=False)
+
+
+def summary(row: Row, session: Session, findings: Sequence[Finding]) -> Row:
+    """The line by which a session is found again."""
+    users = dict.fromkeys(a.user for a in session.auths if a.user)
+    senders = dict.fromkeys(e.sender for e in session.envelopes if e.sender)
+    return replace(
+        row,
+        ended=row.started + (session.closed.at if session.closed else 0.0),
+        users=tuple(users),
+        senders=tuple(senders),
+        findings=tuple(f.rule.id for f in findings),
+        worst=next((s for s in ("error", "warning", "note") if any(f.severity == s for f in findings)), None),
+        messages=len(session.messages),
+        octets=sum(m.body.size for m in session.messages),
+    )
+
+
+def handed_sockets(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
+    """Sockets that systemd has opened for this process (sd_listen_fds(3)): ports below 1024 without being root."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    return [socket.socket(fileno=3 + at) for at in range(int(environment.get("LISTEN_FDS", "0")))]
+
+
+def _why_not(port: Port, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{port.name} is in use by another program: stop it, or choose another port with --listen"
+        case errno.EACCES | errno.EPERM:
+            return (
+                f"no right to listen on {port.name}: ports below 1024 need a systemd socket or the capability "
+                "CAP_NET_BIND_SERVICE (the README shows both), or choose a higher port with --listen"
+            )
+        case errno.EADDRNOTAVAIL:
+            return f"this machine has no address {port.host}: choose one that it has, or 0.0.0.0 for all"
+        case _:
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            return f"cannot listen on {port.name}: {reason}; choose another address or port with --listen"

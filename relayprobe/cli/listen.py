@@ -1,0 +1,252 @@
+"""`relayprobe listen`: capture and diagnose. Shows every dialogue as it happens and what was found when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import structlog
+
+from relayprobe import logs
+from relayprobe.advice.choice import advise
+from relayprobe.advice.verdicts import verdicts
+from relayprobe.capture.answers import Accept
+from relayprobe.capture.listener import Judged, Listener, ListenError, Manner, Port, handed_sockets
+from relayprobe.capture.smtp import Limits
+from relayprobe.capture.tls import CertificateError, own_certificate, server_context
+from relayprobe.cli.options import common, fail, option, settings
+from relayprobe.cli.site import site_of
+from relayprobe.cli.terminal import Terminal
+from relayprobe.report.text import conclusion, event_line
+from relayprobe.store import Retention, Store
+from relayprobe.wire.events import Closed, Event
+from relayprobe.wire.message import trimmed
+
+if TYPE_CHECKING:
+    from relayprobe.settings import Settings
+
+log = structlog.get_logger("relayprobe.session")
+
+
+@click.command("listen")
+@common
+@option(
+    "--listen", "-l", multiple=True, metavar="HOST:PORT", help="Where to listen; repeatable. tls:// or plain:// pins."
+)
+@option("--allow", multiple=True, metavar="CIDR", help="A network to answer besides the private ones; repeatable.")
+@option(
+    "--mode", type=click.Choice(["submission", "direct-send", "connector"]), help="What the device is meant to use."
+)
+@option("--cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) instead of our own.")
+@option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
+@option("--log-file", type=click.Path(path_type=Path), help="Log there instead of on stderr.")
+@option("--log-format", type=click.Choice(["console", "json"]), help="Form of the log (default console).")
+@option("-q", "--quiet", is_flag=True, help="Do not show the dialogues.")
+def command(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    listen: tuple[str, ...],
+    allow: tuple[str, ...],
+    mode: str | None,
+    cert: Path | None,
+    key: Path | None,
+    log_file: Path | None,
+    log_format: str | None,
+    quiet: bool,
+) -> None:
+    """Capture and diagnose what devices send; never forwards anything.
+
+    Point the device at this machine, port 2525 unless --listen says otherwise, and let it send. Every port takes plain
+    SMTP, STARTTLS and TLS on connect. Ends with Ctrl-C.
+    """
+    given = {
+        "data": data,
+        "listen": {"on": listen or None, "allow": allow or None, "mode": mode, "cert": cert, "key": key},
+        "log": {"file": log_file, "form": log_format},
+    }
+    chosen = settings(config, only_given(given))
+    logs.set_up(chosen.log.form, chosen.log.file, logging.DEBUG if verbose else logging.INFO)
+    if config is not None and chosen.accounts and config.stat().st_mode & 0o004:
+        log.warning("others on this machine can read the passwords in the configuration", file=str(config))
+    show = None if quiet or as_json else Terminal(no_color)
+    with new_loop_runner() as runner:
+        runner.run(serve(chosen, show, as_json))
+
+
+def only_given(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not given, so that it does not hide what the file says."""
+    kept = {key: only_given(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in kept.items() if value not in (None, {})}
+
+
+def new_loop_runner() -> asyncio.Runner:
+    """A runner on uvloop where it is installed: the same, faster."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+async def serve(chosen: Settings, show: Terminal | None, as_json: bool = False) -> None:
+    """Listen until told to stop."""
+    ports = [parse_port(text) for text in chosen.listen.on]
+    sockets = handed_sockets()
+    if sockets:
+        ports = []
+    store = Store.open(
+        chosen.data,
+        Retention(
+            session_age=chosen.retention.session_age,
+            body_age=chosen.retention.body_age,
+            sessions=chosen.retention.sessions,
+            size=chosen.retention.size,
+        ),
+        trim=trimmed,
+        on_error=lambda error: log.error("cannot store what is captured", error=str(error)),
+    )
+    try:
+        certificate, key = chosen.listen.cert, chosen.listen.key
+        if (certificate is None) != (key is None):
+            fail("--cert and --key go together: give both, or neither")
+        if certificate is None or key is None:
+            certificate, key = own_certificate(chosen.data, chosen.listen.name)
+        tls = server_context(certificate, key)
+        screen = Screen(show) if show else None
+        listener = Listener(
+            ports,
+            manner_of(chosen),
+            tls,
+            store,
+            chosen.data,
+            onlookers=(screen,) if screen else (),
+            judged=lambda judged: _judged(judged, screen, as_json),
+        )
+        await listener.start(sockets)
+        for port in listener.ports:
+            log.info("listening", on=port.name, data=str(chosen.data))
+        if show:
+            show.lines(_invitation(listener.ports, chosen))
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, stop.set)
+        await stop.wait()
+        await listener.stop()
+        log.info("stopped")
+    except (ListenError, CertificateError) as error:
+        fail(str(error))
+    finally:
+        store.close()
+
+
+def manner_of(chosen: Settings) -> Manner:
+    """How the listener is to behave by the settings."""
+    limits = Limits(
+        message_size=chosen.limits.message_size,
+        recipients=chosen.limits.recipients,
+        messages_per_session=chosen.limits.messages_per_session,
+        command_timeout=chosen.limits.command_timeout,
+        data_timeout=chosen.limits.data_timeout,
+        session_timeout=chosen.limits.session_timeout,
+    )
+    mechanisms = tuple(name.upper() for name in chosen.listen.mechanisms)
+    return Manner(
+        Accept(
+            chosen.listen.name,
+            accounts=chosen.passwords,
+            message_size=limits.message_size,
+            mechanisms=mechanisms,
+        ),
+        limits,
+        connections=chosen.limits.connections,
+        connections_per_peer=chosen.limits.connections_per_peer,
+        allow=chosen.listen.allow,
+        accounts=chosen.passwords,
+        site=site_of(chosen),
+        mode=chosen.listen.mode,
+    )
+
+
+def parse_port(text: str) -> Port:
+    """`HOST:PORT`, `[HOST]:PORT`, with `tls://` or `plain://` in front where the port is pinned."""
+    scheme, separator, rest = text.rpartition("://")
+    host, _, number = rest.rpartition(":")
+    if (separator and scheme not in ("tls", "plain")) or not host or not number.isdecimal() or int(number) > 65535:
+        fail(f"{text!r} is no place to listen on: write HOST:PORT such as 0.0.0.0:2525, or tls://0.0.0.0:465")
+    return Port(host.strip("[]"), int(number), scheme or None)  # type: ignore[arg-type]
+
+
+class Screen:
+    """Shows dialogues as they happen, each line with the beginning of its session's id."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def event(self, session: str, event: Event) -> None:
+        """Show one event."""
+        self._terminal.line(event_line(event), f"{session[:4]} ")
+        if isinstance(event, Closed):
+            sys.stdout.flush()
+
+    def judged(self, judged: Judged) -> None:
+        """Show what was found."""
+        found = verdicts(judged.session, judged.findings)
+        advice = advise(judged.session, judged.findings, found)
+        self._terminal.lines(
+            [
+                ("heading", f"--- Session {judged.session.id} ---"),
+                *conclusion(judged.session, judged.findings, found, advice),
+                ("", ""),
+            ]
+        )
+
+
+def _judged(judged: Judged, screen: Screen | None, as_json: bool) -> None:
+    session, row = judged.session, judged.row
+    last = session.tls[-1][1] if session.tls else None
+    log.info(
+        "session",
+        id=session.id,
+        peer=session.peer,
+        listener=session.listener,
+        seconds=round(session.closed.at if session.closed else 0.0, 3),
+        tls=f"{last.version} {last.cipher}" if last else None,
+        auth=[
+            f"{a.mechanism} {a.user or ''} {'ok' if a.accepted else 'refused' if a.accepted is False else 'unfinished'}"
+            for a in session.auths[:5]
+        ],
+        sender=row.senders[0] if row.senders else None,
+        recipients=sum(len(e.recipients) for e in session.envelopes),
+        messages=row.messages,
+        octets=row.octets,
+        findings=list(row.findings),
+    )
+    if screen:
+        screen.judged(judged)
+    if as_json:
+        from relayprobe.cli.sessions import row_object
+
+        sys.stdout.write(json.dumps(row_object(row)) + "\n")
+        sys.stdout.flush()
+
+
+def _invitation(ports: list[Port], chosen: Settings) -> list[tuple[str, str]]:
+    where = ", ".join(port.name for port in ports)
+    return [
+        ("heading", f"relayprobe listens on {where}. Point the device here and let it send; Ctrl-C ends it."),
+        ("info", f"Nothing is sent on. What is captured is kept in {os.fspath(chosen.data)}."),
+        ("", ""),
+    ]

@@ -1,0 +1,92 @@
+"""What the commands have in common: options, each with its twin in the environment, errors, and the way to the store."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from relayprobe.settings import Settings
+    from relayprobe.store import Archive
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DATA = "relayprobe-data"
+
+
+class Wrong(click.ClickException):
+    """Something the user can mend: one sentence, exit code 2."""
+
+    exit_code = 2
+
+
+def option(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """A click option whose environment twin is RELAYPROBE_ and its long name."""
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    attributes.setdefault("envvar", "RELAYPROBE_" + long.lstrip("-").replace("-", "_").upper())
+    attributes.setdefault("show_envvar", True)
+    return click.option(*names, **attributes)
+
+
+def common(function: F) -> F:
+    """The options that every command takes."""
+    for decorate in reversed(
+        (
+            option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings, a TOML file."),
+            option("--data", type=click.Path(path_type=Path, file_okay=False), help=f"Data folder (default {DATA})."),
+            option("--json", "as_json", is_flag=True, help="Print JSON."),
+            option("--no-color", is_flag=True, help="No colour; NO_COLOR is honoured too."),
+            option("-v", "--verbose", count=True, help="Say more; twice for everything."),
+        )
+    ):
+        function = decorate(function)
+
+    @functools.wraps(function)
+    def guarded(*arguments: Any, **given: Any) -> Any:
+        from relayprobe.logs import LogError
+        from relayprobe.store import StoreError
+
+        try:
+            return function(*arguments, **given)
+        except (StoreError, LogError) as error:
+            raise Wrong(str(error)) from None
+        except BrokenPipeError:
+            # The reader, `head` for one, has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return None
+
+    return guarded  # type: ignore[return-value]
+
+
+def settings(config: Path | None, given: dict[str, Any]) -> Settings:
+    """The settings of a file under what was given. What is wrong ends the command."""
+    from relayprobe.settings import SettingsError, load
+
+    try:
+        return load(config, given)
+    except SettingsError as error:
+        raise Wrong(str(error)) from None
+
+
+def data_folder(config: Path | None, data: Path | None) -> Path:
+    """The data folder. The settings are read only where a file is named: a command that only reads starts at once."""
+    if data is not None:
+        return data
+    return settings(config, {}).data if config is not None else Path(DATA)
+
+
+def archive(config: Path | None, data: Path | None) -> Archive:
+    """What was captured, for reading."""
+    from relayprobe.store import Archive
+
+    return Archive.open(data_folder(config, data))
+
+
+def fail(sentence: str) -> NoReturn:
+    """End the command with exit code 2."""
+    raise Wrong(sentence)

@@ -1,0 +1,94 @@
+"""`relayprobe sessions`: what was captured, newest first."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relayprobe.cli.options import archive, common, fail, option
+from relayprobe.cli.terminal import Terminal
+from relayprobe.report.visible import visible
+
+if TYPE_CHECKING:
+    from relayprobe.store import Row
+
+_AGO = re.compile(r"(\d+)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@click.command("sessions")
+@common
+@option("--peer", metavar="ADDRESS", help="Of this device: an address, or a network such as 192.168.1.0/24.")
+@option("--finding", metavar="RULE", help="In which this was found.")
+@option("--since", metavar="TIME", help="Begun since: 2h, 3d, 2026-11-24 or 2026-11-24T10:00.")
+@option("--user", metavar="TEXT", help="With a login whose user name holds this.")
+@option("--sender", metavar="TEXT", help="With a sender that holds this.")
+@option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+def command(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    peer: str | None,
+    finding: str | None,
+    since: str | None,
+    user: str | None,
+    sender: str | None,
+    limit: int,
+) -> None:
+    """List captured sessions, newest first."""
+    from relayprobe.store import Filter
+
+    wanted = Filter(peer=peer, finding=finding, since=moment(since) if since else None, user=user, sender=sender)
+    with archive(config, data) as stored:
+        rows = list(stored.sessions(wanted, limit))
+    if as_json:
+        for row in rows:
+            sys.stdout.write(json.dumps(row_object(row)) + "\n")
+        return
+    terminal = Terminal(no_color)
+    if not rows:
+        terminal.line(("", "No session matches. Without filters, every session is listed."))
+        return
+    terminal.line(("heading", f"{'ID':11}{'BEGAN':20}{'PEER':22}{'WORST':9}{'MAIL':>4}  FINDINGS"))
+    for row in rows:
+        began = datetime.datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M:%S")
+        worst = row.worst or ("-" if row.ended is not None else "open")
+        found = ", ".join(row.findings) or "nothing"
+        text = f"{row.id:11}{began:20}{visible(row.peer):22}{worst:9}{row.messages:4}  {found}"
+        terminal.line((row.worst or "", text))
+
+
+def row_object(row: Row) -> dict[str, Any]:
+    """A row as the JSON object that is promised."""
+    return {
+        "id": row.id,
+        "started": row.started,
+        "ended": row.ended,
+        "peer": row.peer,
+        "listener": row.listener,
+        "findings": list(row.findings),
+        "worst": row.worst,
+        "messages": row.messages,
+        "users": list(row.users),
+        "senders": list(row.senders),
+        "octets": row.octets,
+    }
+
+
+def moment(text: str) -> float:
+    """Unix time of `2h` ago, or of a date and time as ISO 8601 writes it, in local time."""
+    if found := _AGO.fullmatch(text):
+        return time.time() - int(found[1]) * _SECONDS[found[2]]
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        fail(f"--since {text!r} is no time: write 30m, 2h, 3d, 2026-11-24 or 2026-11-24T10:00")

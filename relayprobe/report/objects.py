@@ -1,0 +1,118 @@
+"""A session as JSON objects: what `--json`, exports and, later, the web API give out. Its form is a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from relayprobe.advice.choice import Advice
+from relayprobe.advice.findings import Finding
+from relayprobe.advice.verdicts import Verdict
+from relayprobe.wire.codec import from_object, to_object
+from relayprobe.wire.events import TlsHello
+from relayprobe.wire.session import Session, Site, session_of
+
+FORMAT = "relayprobe-session-1"
+
+
+@dataclass(frozen=True, slots=True)
+class NotASession(Exception):
+    """A file does not hold an exported session; `why` says what is wrong with it."""
+
+    why: str
+
+
+def session_object(session: Session) -> dict[str, Any]:
+    """The session alone: enough to diagnose it anywhere."""
+    events = []
+    for event in session.events:
+        thing = to_object(event)
+        if isinstance(event, TlsHello) and event.hello is not None:
+            thing["hello"]["names"] = {
+                "versions": list(event.hello.version_names),
+                "suites": list(event.hello.suite_names),
+                "groups": list(event.hello.group_names),
+            }
+        events.append(thing)
+    return {
+        "id": session.id,
+        "peer": session.peer,
+        "listener": session.listener,
+        "started": session.started,
+        "mode": session.mode,
+        "imitate": session.imitate,
+        "site": asdict(session.site),
+        "events": events,
+    }
+
+
+def report_object(
+    session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], advice: Advice
+) -> dict[str, Any]:
+    """The session with what was found."""
+    return {
+        "format": FORMAT,
+        "session": session_object(session),
+        "findings": [finding_object(finding) for finding in findings],
+        "verdicts": [
+            {
+                "mode": verdict.mode,
+                "works": verdict.works,
+                "proven": verdict.proven,
+                "blockers": list(verdict.blockers),
+                "repairs": list(verdict.repairs),
+            }
+            for verdict in verdicts
+        ],
+        "advice": {
+            "mode": advice.mode,
+            "because": advice.because,
+            "settings": dict(advice.settings),
+            "alternatives": list(advice.alternatives),
+            "warnings": list(advice.warnings),
+        },
+    }
+
+
+def finding_object(finding: Finding) -> dict[str, Any]:
+    """One finding."""
+    return {
+        "rule": finding.rule.id,
+        "severity": finding.severity,
+        "blocks": list(finding.rule.blocks),
+        "title": finding.rule.title,
+        "evidence": [{"event": evidence.event, "says": evidence.says} for evidence in finding.evidence],
+        "answer": finding.answer,
+        "fix": finding.fix,
+    }
+
+
+def session_from_object(thing: Mapping[str, Any]) -> Session:
+    """The session in an object that `report_object` or `session_object` made. Raises NotASession."""
+    inner = thing.get("session", thing) if isinstance(thing, Mapping) else None
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("events"), list):
+        raise NotASession("it has no list of events: export a session with `relayprobe export --as json`")
+    try:
+        events = [from_object(event) for event in inner["events"]]
+    except (ValueError, TypeError) as error:
+        raise NotASession(str(error)) from None
+    return session_of(
+        events,
+        id=str(inner.get("id", "")),
+        started=float(inner.get("started") or 0.0),
+        mode=inner.get("mode"),
+        imitate=inner.get("imitate"),
+        site=site_from_object(inner.get("site") or {}),
+    )
+
+
+def site_from_object(thing: Mapping[str, Any]) -> Site:
+    """What was told of the site."""
+    return Site(
+        domains=tuple(thing.get("domains") or ()),
+        accounts=tuple(thing.get("accounts") or ()),
+        public_ip=thing.get("public_ip"),
+        connector=bool(thing.get("connector")),
+        mx=thing.get("mx"),
+    )

@@ -1,0 +1,215 @@
+"""A session in words for a terminal: the dialogue line by line, the findings, the verdicts, the settings to type.
+
+Everything comes as (style, text) pairs, one a line; a style is a word for the terminal to colour by, and without colour
+the text says the same. The marks are those of swaks: `->` the device speaks, `<-` it is answered, `~>` and `<~` the
+same inside TLS, `===` what is not a line.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from relayprobe.advice.choice import Advice
+from relayprobe.advice.findings import Finding
+from relayprobe.advice.verdicts import Verdict
+from relayprobe.report.visible import visible, visible_line
+from relayprobe.wire.events import (
+    Body,
+    Closed,
+    Connected,
+    Credentials,
+    Event,
+    Line,
+    TlsFailed,
+    TlsHello,
+    TlsUp,
+)
+from relayprobe.wire.session import Session
+
+Styled = tuple[str, str]
+
+WIDTH = 100
+MARKS = {("client", False): "->", ("server", False): "<-", ("client", True): "~>", ("server", True): "<~"}
+SEVERITIES = {"error": "ERROR", "warning": "WARNING", "note": "NOTE"}
+MODE_NAMES = {
+    "submission": "client submission (port 587, with a login)",
+    "direct-send": "direct send (port 25, your own domain only)",
+    "connector": "SMTP relay through a connector (port 25)",
+}
+
+_CLOSED = {
+    "fin": "closed the connection",
+    "rst": "reset the connection",
+    "quit": "closed the connection after QUIT",
+    "timeout": "closed the connection: it took too long",
+    "limit": "closed the connection: a limit was reached",
+    "shutdown": "closed the connection: relayprobe was stopped",
+    "failed": "closed the connection: TLS had failed",
+}
+_ENDS = {
+    "crlf": "ended by CRLF.CRLF",
+    "bare-lf": "ended by a dot between bare line feeds, and silence",
+    "bdat": "in a chunk of stated size",
+    "cut": "never ended",
+}
+
+
+def event_line(event: Event) -> Styled:
+    """One event as one line."""
+    mark, style, words = _event(event)
+    return style, f"{event.at:11.6f} {mark}  {words}"
+
+
+def _event(event: Event) -> tuple[str, str, str]:
+    match event:
+        case Line(sender=sender, raw=raw, tls=tls, omitted=omitted):
+            more = f" [{omitted:,} octets more]" if omitted else ""
+            return MARKS[sender, tls], sender, visible_line(raw) + more
+        case Credentials(raw=raw, tls=tls):
+            return MARKS["client", tls], "client", visible_line(raw) + _about(event)
+        case Body():
+            how = _ENDS[event.end]
+            seconds = event.until - event.at
+            refused = ", although DATA had been refused" if event.refused else ""
+            return (
+                MARKS["client", event.tls],
+                "client",
+                f"[message: {event.size:,} octets in {seconds:.3f} s, {how}{refused}]",
+            )
+        case Connected(peer=peer, listener=listener):
+            return "===", "info", f"{visible(peer)} connected to {visible(listener)}"
+        case TlsHello():
+            return "===", "info", "TLS hello: " + hello_words(event)
+        case TlsUp(version=version, cipher=cipher):
+            return "===", "info", f"TLS is up: {version} with {cipher}"
+        case TlsFailed(by=by, reason=reason, alert=alert):
+            who = "the device" if by == "client" else "relayprobe"
+            number = f" (alert {alert})" if alert is not None else ""
+            return "***", "error", f"TLS failed: {who} ended the handshake: {visible(reason)}{number}"
+        case Closed(by=by, how=how, lag=lag):
+            who = "the device" if by == "client" else "relayprobe"
+            slow = f" (times may be {lag * 1000:.0f} ms late: relayprobe was busy)" if lag > 0.005 else ""
+            return "===", "info", f"{who} {_CLOSED[how]}{slow}"
+
+
+def _about(said: Credentials) -> str:
+    """What the mask hides, as far as it may be told."""
+    facts = []
+    if said.stage == "stray":
+        facts.append("not a command: perhaps a piece of a password")
+    elif said.stage == "cut":
+        facts.append("left unfinished")
+    elif not said.valid_base64:
+        facts.append("not base64")
+    if said.user is not None:
+        facts.append(f"user {visible(said.user)}" if said.user else "empty user name")
+    if said.secret is not None:
+        facts.append("empty password" if said.secret.empty else "password hidden")
+        if said.secret.likeness not in (None, "equal"):
+            facts.append("not the expected one")
+    return f"  [{', '.join(facts)}]" if facts else ""
+
+
+def hello_words(event: TlsHello) -> str:
+    """What the device offers, in words."""
+    hello = event.hello
+    if hello is None:
+        return f"{len(event.raw)} octets that cannot be read as one"
+    when = {"on-connect": "at once, before any greeting", "late": "after the greeting had gone out"}.get(event.moment)
+    names = hello.version_names
+    parts = [
+        names[0] if len(names) == 1 else f"{', '.join(names)}",
+        f"{len(hello.suites)} cipher suites",
+        f"for {visible(hello.sni)}" if hello.sni else "no server name",
+    ]
+    if hello.form == "sslv2":
+        parts.append("in SSLv2 form")
+    if when:
+        parts.append(when)
+    return "; ".join(parts)
+
+
+def dialogue(session: Session, findings: Sequence[Finding] = ()) -> Iterator[Styled]:
+    """The whole dialogue; a finding's name stands under the line that shows it."""
+    marks: dict[int, list[Finding]] = {}
+    for finding in findings:
+        for evidence in finding.evidence[:3]:
+            marks.setdefault(evidence.event, []).append(finding)
+    for index, event in enumerate(session.events):
+        yield event_line(event)
+        for finding in marks.get(index, ()):
+            yield finding.severity, f"{'':11} ^^   {SEVERITIES[finding.severity].lower()}: {finding.rule.id}"
+
+
+def findings_text(session: Session, findings: Sequence[Finding]) -> Iterator[Styled]:
+    """The findings in words: what happened, why Office 365 minds, what to do."""
+    if not findings:
+        yield "good", "Nothing was found that Office 365 would mind."
+        return
+    for finding in findings:
+        yield from one_finding(finding)
+
+
+def one_finding(finding: Finding) -> Iterator[Styled]:
+    """One finding in words."""
+    yield "", ""
+    yield finding.severity, f"{SEVERITIES[finding.severity]}  {finding.rule.title}  [{finding.rule.id}]"
+    for evidence in finding.evidence[:5]:
+        yield from _wrapped("seen", f"  Seen: {visible(evidence.says)}", "        ")
+    if len(finding.evidence) > 5:
+        yield "seen", f"        and {len(finding.evidence) - 5} times more"
+    yield from _wrapped("", f"  Why:  {finding.rule.why.partition(chr(10) * 2)[0]}", "        ")
+    if finding.answer:
+        yield from _wrapped("", f"  Office 365 answers: {finding.answer}", "        ")
+    if finding.fix:
+        yield from _wrapped("fix", f"  Do:   {finding.fix}", "        ")
+
+
+def verdicts_text(verdicts: Iterable[Verdict]) -> Iterator[Styled]:
+    """One line a mode."""
+    yield "", ""
+    yield "heading", "Would it work, as the device is set up now?"
+    for verdict in verdicts:
+        name = MODE_NAMES[verdict.mode]
+        if verdict.works:
+            certain = "yes" if verdict.proven else "nothing seen speaks against it; no message was sent"
+            yield "good", f"  {name}: {certain}"
+        else:
+            yield "error", f"  {name}: no ({', '.join(verdict.blockers)})"
+
+
+def advice_text(advice: Advice) -> Iterator[Styled]:
+    """The mode to use, and what to type."""
+    yield "", ""
+    yield from _wrapped("heading", f"Use {MODE_NAMES[advice.mode]}", "  ")
+    yield from _wrapped("", f"  {visible(advice.because)}", "  ")
+    for label, value in advice.settings.items():
+        yield from _wrapped("fix", f"    {label + ':':10} {visible(value)}", " " * 15)
+    for warning in advice.warnings:
+        yield from _wrapped("warning", f"  Note: {visible(warning)}", "        ")
+
+
+def report(
+    session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], advice: Advice
+) -> Iterator[Styled]:
+    """All of it."""
+    yield "heading", f"Session {session.id} from {visible(session.peer)}"
+    yield from dialogue(session, findings)
+    yield from conclusion(session, findings, verdicts, advice)
+
+
+def conclusion(
+    session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], advice: Advice
+) -> Iterator[Styled]:
+    """What stands under the dialogue."""
+    yield from findings_text(session, findings)
+    yield from verdicts_text(verdicts)
+    yield from advice_text(advice)
+
+
+def _wrapped(style: str, text: str, indent: str) -> Iterator[Styled]:
+    for line in textwrap.wrap(
+        " ".join(text.split(" ")), WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ):
+        yield style, line

@@ -1,0 +1,254 @@
+"""Captured sessions, found again. Reads beside a process that writes, and can change nothing.
+
+No transaction stays open between two calls, nor between two rows of a list: a reader that takes its time must not keep
+the writer from emptying its log. Of a damaged database whatever can be read is given.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from relayprobe.store.errors import StoreError, in_words
+from relayprobe.store.folder import body_path, read_body
+from relayprobe.store.row import SESSION_ID, Row, host_of
+from relayprobe.store.schema import open_to_read
+
+_COLUMNS = (
+    "id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets"  # as Row has them
+)
+_PAGE = 500  # rows read at once
+_CANDIDATES = 5
+
+Test = Callable[[Row], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which sessions are wanted: those to which all that is given applies.
+
+    `peer` is a host, `host:port`, or a network (`192.168.1.0/24`); `finding` the id of a rule; `since` Unix time in
+    seconds; `user` and `sender` a part of a name, in whatever case.
+    """
+
+    peer: str | None = None
+    finding: str | None = None
+    since: float | None = None
+    user: str | None = None
+    sender: str | None = None
+
+
+class Archive:
+    """Reads the sessions in a data folder. May be used from several threads. Its methods raise StoreError."""
+
+    @classmethod
+    def open(cls, folder: Path) -> Archive:
+        """Raises StoreError where nothing was captured yet, or the database is of another version."""
+        return cls(folder, open_to_read(folder))
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        """Use `Archive.open`."""
+        self._folder = folder
+        self._connection = connection
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+    # Sessions
+
+    def sessions(self, wanted: Filter = Filter(), limit: int | None = None) -> Iterator[Row]:
+        """The sessions wanted, newest first. Raises StoreError at once for a network that is none."""
+        where, values, tests = _conditions(wanted)
+        rows = self._pages(where, values)
+        return islice((row for row in rows if all(test(row) for test in tests)), limit)
+
+    def find(self, id: str) -> Row:
+        """The session of that id, or whose id alone begins so, or the newest one for `last`."""
+        if id == "last":
+            for row in self._pages("1", []):
+                return row
+            raise StoreError(
+                f"there is nothing captured in {self._folder} yet: start `relayprobe listen`, or name another folder "
+                "with --data"
+            )
+        candidates = self._candidates(id) if SESSION_ID.fullmatch(id) else []
+        if not candidates:
+            raise StoreError(f"there is no session {id!r} in {self._folder}: `relayprobe sessions` lists them")
+        if len(candidates) > 1 and id not in candidates:
+            some = ", ".join(candidates[:_CANDIDATES]) + (", ..." if len(candidates) > _CANDIDATES else "")
+            raise StoreError(f"{id!r} may be any of {some}: give more of it")
+        wanted = id if id in candidates else candidates[0]
+        for row in self._rows("id = ?", [wanted], "LIMIT 1"):
+            return row
+        raise StoreError(f"session {wanted} is damaged and cannot be shown: `relayprobe sessions` lists the others")
+
+    def earlier(self, peer_host: str, before: float, within: float, limit: int) -> list[Row]:
+        """Those of a host begun in the `within` seconds before Unix time `before`; the last `limit`, newest last."""
+        values = [host_of(peer_host), before - within, before, limit]
+        rows = self._rows("host = ? AND started >= ? AND started < ?", values, "ORDER BY started DESC, id DESC LIMIT ?")
+        return rows[::-1]
+
+    def _candidates(self, prefix: str) -> list[str]:
+        found = self._select(
+            "SELECT id FROM sessions WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+            [prefix, prefix + "\x7f", _CANDIDATES + 1],  # ids are ASCII
+        )
+        return [id for (id,) in found]
+
+    def _pages(self, where: str, values: list[Any]) -> Iterator[Row]:
+        """All rows to which a condition applies, newest first, read page by page."""
+        after = (float("inf"), "")
+        while True:
+            page = f"(started, id) < (?, ?) ORDER BY started DESC, id DESC LIMIT {_PAGE}"
+            try:
+                records = self._select(f"SELECT {_COLUMNS} FROM sessions WHERE ({where}) AND {page}", [*values, *after])
+                keys = [(started, id) for id, started, *_ in records]
+            except StoreError:  # a damaged page: the index alone may still lead to the rows around it
+                keys = self._select(f"SELECT started, id FROM sessions WHERE {page}", [*after])
+                records = [record for _, id in keys for record in self._undamaged(where, values, id)]
+            yield from filter(None, map(_row, records))
+            if not keys or not keys[-1] < after:  # what a damaged row says of itself must not lead in a circle
+                return
+            after = keys[-1]
+
+    def _undamaged(self, where: str, values: list[Any], id: str) -> list[Any]:
+        try:
+            return self._select(f"SELECT {_COLUMNS} FROM sessions WHERE ({where}) AND id = ?", [*values, id])
+        except StoreError:
+            return []
+
+    def _rows(self, where: str, values: list[Any], order: str) -> list[Row]:
+        records = self._select(f"SELECT {_COLUMNS} FROM sessions WHERE {where} {order}", values)
+        return [row for record in records if (row := _row(record)) is not None]
+
+    def _select(self, sql: str, values: list[Any]) -> list[Any]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise in_words(error, self._folder) from error
+
+    # What belongs to a session
+
+    def events(self, id: str) -> list[str]:
+        """The events of a session as JSON texts, in order; none for a session that is not there."""
+        pieces = self._select("SELECT events FROM pieces WHERE session = ? ORDER BY seq", [id])
+        return [event for (piece,) in pieces if piece for event in piece.split("\n")]
+
+    def body(self, id: str, n: int) -> bytes | None:
+        """Message `n` of a session, whole; what is left of it if it was purged; None where there is none."""
+        chunks = list(self.body_stream(id, n))
+        return b"".join(chunks) if chunks else None
+
+    def body_stream(self, id: str, n: int) -> Iterator[bytes]:
+        """The same in chunks, the last or only one possibly empty; no chunk where there is no such message."""
+        found = self._select("SELECT head, large, purged FROM bodies WHERE session = ? AND n = ?", [id, n])
+        for head, large, purged in found:
+            if large and not purged:
+                try:
+                    yield from read_body(body_path(self._folder, id, n))
+                    continue
+                except FileNotFoundError:
+                    pass  # purged since, or by hand
+                except OSError as error:
+                    raise in_words(error, self._folder) from error
+            if head is not None:
+                yield head
+
+    def purged(self, id: str, n: int) -> bool:
+        """Whether only header fields are left of message `n`."""
+        return bool(self._select("SELECT 1 FROM bodies WHERE session = ? AND n = ? AND purged", [id, n]))
+
+    def unfinished_bodies(self, id: str) -> list[int]:
+        """Numbers of the large messages that were cut off, or are still coming in: there is no event for them."""
+        found = self._select("SELECT n FROM bodies WHERE session = ? AND large AND head IS NULL ORDER BY n", [id])
+        return [n for (n,) in found]
+
+
+def _row(record: tuple[Any, ...]) -> Row | None:
+    """The row, or None for one that a damaged page made up."""
+    id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets = record
+    try:
+        return Row(
+            id=str(id),
+            started=float(started),
+            ended=None if ended is None else float(ended),
+            peer=str(peer),
+            listener=str(listener),
+            context=str(context),
+            users=_names(users),
+            senders=_names(senders),
+            findings=_names(findings),
+            worst=worst,
+            messages=int(messages),
+            octets=int(octets),
+        )
+    except (TypeError, ValueError):
+        return None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "[]" else tuple(json.loads(text))
+
+
+def _conditions(wanted: Filter) -> tuple[str, list[Any], list[Test]]:
+    """A filter as SQL with its values, and the tests that SQL cannot do."""
+    where, values, tests = ["1"], list[Any](), list[Test]()
+    if wanted.since is not None:
+        where.append("started >= ?")
+        values.append(wanted.since)
+    if wanted.finding is not None:
+        where.append("instr(findings, ?)")
+        values.append(json.dumps(wanted.finding))  # with its quotes: no rule's id is taken for a part of another's
+    if wanted.peer is not None:
+        if "/" in wanted.peer:
+            tests.append(_in_network(wanted.peer))
+        elif _names_port(wanted.peer):
+            where.append("peer = ?")
+            values.append(wanted.peer)
+        else:
+            where.append("host = ?")
+            values.append(host_of(wanted.peer))
+    if wanted.user is not None:
+        user = wanted.user.casefold()
+        tests.append(lambda row: any(user in each.casefold() for each in row.users))
+    if wanted.sender is not None:
+        sender = wanted.sender.casefold()
+        tests.append(lambda row: any(sender in each.casefold() for each in row.senders))
+    return " AND ".join(where), values, tests
+
+
+def _names_port(peer: str) -> bool:
+    return "]:" in peer or peer.count(":") == 1
+
+
+def _in_network(text: str) -> Test:
+    try:
+        network = ip_network(text.strip(), strict=False)
+    except ValueError as error:
+        raise StoreError(f"{text!r} is not a network ({error}): write it like 192.168.1.0/24") from error
+
+    @lru_cache(maxsize=4096)  # the same few devices come again and again
+    def belongs(host: str) -> bool:
+        try:
+            return ip_address(host) in network
+        except ValueError:
+            return False
+
+    return lambda row: belongs(host_of(row.peer))

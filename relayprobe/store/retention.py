@@ -1,0 +1,228 @@
+"""How long sessions are kept, and how they go: in small bites, oldest first, and out of every file.
+
+Bodies go before their sessions: of a purged body only the header fields that rules look at are left, so the diagnosis
+of an old session still stands. What is deleted is overwritten (`secure_delete`), the log is emptied into the database
+and cut to nothing, and free pages are given back. A session that still goes on is never touched.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from relayprobe.store.folder import DATABASE, body_files, body_path, read_body, set_aside_files
+from relayprobe.store.schema import BUSY, transaction
+
+HEAD = 65536
+"""Octets of a body that are kept in the database: all of a small one, the beginning of a large one."""
+
+_DAY = 86400.0
+_BITE = 200  # sessions
+_BITE_SECONDS = 0.05  # a transaction of retention is cut short after this: a device may be waiting for the next one
+_BITE_PAGES = 256
+_SPARE = 0.9  # purged down to this part of the size allowed, so as not to purge again at once
+_STRAY = 3600.0  # seconds after which a file without a session has none coming
+_PATIENCE = 20  # milliseconds that readers may hold up the emptying of the log
+
+Trim = Callable[[bytes], bytes]
+"""What is left of a purged body, made from its first 64 KiB (or all of it, if smaller)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept: ages in seconds since a session ended, a number of sessions, octets on disk. None: no limit."""
+
+    session_age: float | None = 30 * _DAY
+    body_age: float | None = 7 * _DAY
+    sessions: int | None = 10_000
+    size: int | None = 5 * 1024**3
+
+
+def sweep(connection: sqlite3.Connection, folder: Path, retention: Retention, now: float, trim: Trim) -> Iterator[None]:
+    """Apply the retention; between two steps of this iterator no transaction is open, and others may write.
+
+    Raises sqlite3.Error and OSError; what was done before stays done.
+    """
+    yield from _old_sessions(connection, folder, retention.session_age, now)
+    yield from _surplus_sessions(connection, folder, retention.sessions)
+    yield from _old_bodies(connection, folder, retention.body_age, now, trim)
+    yield from _oversize(connection, folder, retention.size, now)
+    ages = [age for age in (retention.session_age, retention.body_age) if age is not None]
+    if ages:
+        _strays(connection, folder, now - min(ages))
+    yield from _give_back(connection)
+
+
+def _old_sessions(connection: sqlite3.Connection, folder: Path, age: float | None, now: float) -> Iterator[None]:
+    if age is None:
+        return
+    oldest = "SELECT id FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?"
+    while ids := _ids(connection, oldest, now - age, _BITE):
+        _forget(connection, folder, ids)
+        yield
+
+
+def _surplus_sessions(connection: sqlite3.Connection, folder: Path, allowed: int | None) -> Iterator[None]:
+    if allowed is None:
+        return
+    (there,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+    while (surplus := there - allowed) > 0 and (ids := _oldest(connection, min(surplus, _BITE))):
+        there -= _forget(connection, folder, ids)
+        yield
+
+
+def _oversize(connection: sqlite3.Connection, folder: Path, allowed: int | None, now: float) -> Iterator[None]:
+    if allowed is None or _on_disk(folder) <= allowed:
+        return
+    _strays(connection, folder, now - _STRAY)  # what nobody can find goes before what is listed
+    yield from _give_back(connection)  # free pages and the log may be all there is to win
+    while _in_use(connection, folder) > allowed * _SPARE and (ids := _oldest(connection, _BITE)):
+        _forget(connection, folder, ids)
+        yield
+
+
+def _old_bodies(
+    connection: sqlite3.Connection, folder: Path, age: float | None, now: float, trim: Trim
+) -> Iterator[None]:
+    if age is None:
+        return
+    oldest = "SELECT id FROM sessions WHERE ended < ? AND purged = 0 ORDER BY ended LIMIT ?"
+    while ids := _ids(connection, oldest, now - age, _BITE):
+        _empty(connection, folder, ids, trim)
+        yield
+
+
+def _oldest(connection: sqlite3.Connection, limit: int) -> list[str]:
+    return _ids(connection, "SELECT id FROM sessions WHERE ended IS NOT NULL ORDER BY ended LIMIT ?", limit)
+
+
+def _ids(connection: sqlite3.Connection, sql: str, *values: float) -> list[str]:
+    return [id for (id,) in connection.execute(sql, values)]
+
+
+def _forget(connection: sqlite3.Connection, folder: Path, ids: Sequence[str]) -> int:
+    """Delete sessions and all that belongs to them; says how many, for it stops after a while."""
+    files = []
+    gone = 0
+    with transaction(connection):
+        for id in _for_a_while(ids):
+            large = connection.execute("SELECT n FROM bodies WHERE session = ? AND large", (id,))
+            files += [body_path(folder, id, n) for (n,) in large]
+            for table, key in (("pieces", "session"), ("bodies", "session"), ("sessions", "id")):
+                connection.execute(f"DELETE FROM {table} WHERE {key} = ?", (id,))
+            gone += 1
+    _unlink(files)  # after the commit: a file without its row is a stray, and goes when it is old
+    return gone
+
+
+def _empty(connection: sqlite3.Connection, folder: Path, ids: Sequence[str], trim: Trim) -> None:
+    """Leave of the sessions' bodies what `trim` keeps."""
+    files = []
+    with transaction(connection):
+        for id in _for_a_while(ids):
+            bodies = connection.execute(
+                "SELECT n, head, large FROM bodies WHERE session = ? AND NOT purged", (id,)
+            ).fetchall()
+            for n, head, large in bodies:
+                path = body_path(folder, id, n)
+                raw = _beginning(path) if head is None else bytes(head)
+                connection.execute(
+                    "UPDATE bodies SET head = ?, purged = 1 WHERE session = ? AND n = ?", (_trimmed(raw, trim), id, n)
+                )
+                if large:
+                    files.append(path)
+            connection.execute("UPDATE sessions SET purged = 1 WHERE id = ?", (id,))
+    _unlink(files)
+
+
+def _for_a_while(ids: Sequence[str]) -> Iterator[str]:
+    """The ids, fewer of them where they take long; the first one always."""
+    until = time.perf_counter() + _BITE_SECONDS
+    for id in ids:
+        yield id
+        if time.perf_counter() > until:
+            return
+
+
+def _beginning(path: Path) -> bytes:
+    """The head of a body that was cut off, so that none was stored."""
+    try:
+        return b"".join(islice(read_body(path, HEAD), 1))
+    except OSError:
+        return b""
+
+
+def _trimmed(raw: bytes, trim: Trim) -> bytes:
+    try:
+        return trim(raw)
+    except Exception:  # a message too strange for the one who trims must not stay for ever because of that
+        return b""
+
+
+def _unlink(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _strays(connection: sqlite3.Connection, folder: Path, before: float) -> None:
+    """Remove old files that nothing leads to: after a crash in the middle of a purge, or beside a damaged database."""
+    for session, n, state in body_files(folder):
+        if state.st_mtime < before:
+            wanted = connection.execute(
+                "SELECT 1 FROM sessions LEFT JOIN bodies ON session = id AND n = ? WHERE id = ? AND NOT coalesce("
+                "bodies.purged, 0)",
+                (n, session),
+            )
+            if wanted.fetchone() is None:
+                body_path(folder, session, n).unlink(missing_ok=True)
+    for path in set_aside_files(folder):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+
+def _give_back(connection: sqlite3.Connection) -> Iterator[None]:
+    """Give free pages back to the disk, and cut the log, in which deleted things may still stand.
+
+    A reader can hold up the log; then the next sweep, a minute later, cuts it.
+    """
+    while free := _pragma(connection, "freelist_count"):
+        connection.execute(f"PRAGMA incremental_vacuum({_BITE_PAGES:d})").fetchall()
+        if _pragma(connection, "freelist_count") >= free:
+            break  # made without auto_vacuum: by hand, or by a foreign tool
+        yield
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE:d}")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000):d}")
+    yield
+
+
+def _in_use(connection: sqlite3.Connection, folder: Path) -> int:
+    """Octets that purging can influence: a log that a reader holds up does not get smaller by it."""
+    pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+    return pages * _pragma(connection, "page_size") + _bodies_size(folder)
+
+
+def _on_disk(folder: Path) -> int:
+    size = _bodies_size(folder)
+    for name in (DATABASE, f"{DATABASE}-wal"):
+        with suppress(FileNotFoundError):
+            size += os.stat(folder / name).st_size
+    return size
+
+
+def _bodies_size(folder: Path) -> int:
+    return sum(state.st_size for _, _, state in body_files(folder))
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value

@@ -1,0 +1,168 @@
+"""The database: how it is opened, what is in it, and how an older one becomes a newer one.
+
+`PRAGMA user_version` is the number of migrations that a database has seen. A change of the schema is a new function
+at the end of `MIGRATIONS`; those that were ever released are never changed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from relayprobe.store.errors import StoreDamaged, StoreError, code_of, in_words
+from relayprobe.store.folder import DATABASE
+
+Synchronous = Literal["NORMAL", "FULL"]
+Migration = Callable[[sqlite3.Connection], None]
+
+BUSY = 5.0
+"""Seconds to wait for another connection: a reader that recovers the log after a crash, or the last one closing."""
+
+_ABSURD = 10_000  # no relayprobe will have so many versions: the number itself is damaged
+
+
+def _1_sessions(connection: sqlite3.Connection) -> None:
+    # users, senders and findings are JSON lists. touched: when the last of it was stored. purged: its bodies are gone.
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS sessions (
+            id TEXT PRIMARY KEY, started REAL, ended REAL, touched REAL, peer TEXT, host TEXT, listener TEXT,
+            context TEXT, users TEXT, senders TEXT, findings TEXT, worst TEXT, messages INTEGER, octets INTEGER,
+            purged INTEGER NOT NULL DEFAULT 0)""")
+    connection.execute("CREATE INDEX IF NOT EXISTS sessions_started ON sessions (started, id)")
+    connection.execute("CREATE INDEX IF NOT EXISTS sessions_host ON sessions (host, started)")
+    connection.execute("CREATE INDEX IF NOT EXISTS sessions_ended ON sessions (ended, purged)")
+    # events: JSON texts, one a line. seq only grows within a session, for SQLite gives the highest number plus one.
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS pieces (seq INTEGER PRIMARY KEY, session TEXT NOT NULL, events TEXT)"
+    )
+    connection.execute("CREATE INDEX IF NOT EXISTS pieces_session ON pieces (session)")
+    # head: all of a small body, the beginning of a large one, NULL while a large one comes in, a few header fields
+    # once it is purged. large: the whole is in a file.
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS bodies (
+            session TEXT NOT NULL, n INTEGER NOT NULL, head BLOB, large INTEGER NOT NULL DEFAULT 0,
+            purged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (session, n))""")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_1_sessions,)
+
+
+def open_to_write(folder: Path, synchronous: Synchronous) -> sqlite3.Connection:
+    """The one connection that writes, its schema up to date. The file must exist, for its mode is not SQLite's matter.
+
+    Raises StoreError, and StoreDamaged where the database should be set aside.
+    """
+    connection = sqlite3.connect(folder / DATABASE, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty database only
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA journal_size_limit = 4194304")
+        _distrust(connection)
+        migrate(connection, folder, MIGRATIONS)
+        _prove(connection, folder)
+    except sqlite3.Error as error:
+        connection.close()
+        if code_of(error) & 0xFF == sqlite3.SQLITE_READONLY:  # we could open it to write: its header says otherwise
+            raise _damaged(folder, error) from error
+        raise in_words(error, folder) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_to_read(folder: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises StoreError, also where nothing has been written yet."""
+    nothing = StoreError(
+        f"there is nothing captured in {folder} yet: start `relayprobe listen`, or name another folder with --data"
+    )
+    path = (folder / DATABASE).absolute()
+    try:
+        if not path.exists():
+            raise nothing
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise in_words(error, folder) from error
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        _distrust(connection)
+        connection.text_factory = lambda octets: octets.decode("utf-8", "replace")  # a damaged text is still shown
+        version = _version(connection, folder, len(MIGRATIONS))
+        if version == 0:
+            raise nothing
+        if version < len(MIGRATIONS):
+            raise StoreError(
+                f"an older relayprobe wrote the database in {folder}: start `relayprobe listen` once, which brings it "
+                "up to date"
+            )
+    except sqlite3.Error as error:
+        connection.close()
+        raise in_words(error, folder) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, folder: Path, steps: Sequence[Migration]) -> None:
+    """Apply the steps that the database has not seen, each in a transaction. StoreError if it has seen more of them."""
+    for number in range(_version(connection, folder, len(steps)), len(steps)):
+        with transaction(connection):
+            steps[number](connection)
+            connection.execute(f"PRAGMA user_version = {number + 1:d}")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite has rolled back by itself after some errors
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection, folder: Path, known: int) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if not 0 <= version < _ABSURD:
+        raise _damaged(folder, f"it says it is of version {version}")
+    if version > known:
+        raise StoreError(
+            f"a newer relayprobe wrote the database in {folder} (version {version}, this one knows {known}): upgrade "
+            "relayprobe, or name another folder with --data"
+        )
+    return version
+
+
+def _distrust(connection: sqlite3.Connection) -> None:
+    """Have damage noticed early, and nothing run that a foreign file may carry."""
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def _damaged(folder: Path, why: object) -> StoreDamaged:
+    return StoreDamaged(f"the database in {folder} is damaged ({why}): start `relayprobe listen`, which sets it aside")
+
+
+def _prove(connection: sqlite3.Connection, folder: Path) -> None:
+    """See that the tables are there and can be written."""
+    try:
+        with transaction(connection):
+            for table in ("sessions", "pieces", "bodies"):
+                connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
+            connection.execute("INSERT INTO pieces (session) VALUES ('')")
+            connection.execute("DELETE FROM pieces WHERE session = ''")
+    except sqlite3.DatabaseError as error:
+        if code_of(error) == sqlite3.SQLITE_ERROR:  # no such table, although the version says that there is
+            raise _damaged(folder, error) from error
+        raise
