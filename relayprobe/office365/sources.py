@@ -46,9 +46,7 @@ DIRECT_SEND = (
     "2025-08-12)"
 )
 MX_NAMES = "Microsoft message centre, MC1048624: accepted domains under mx.microsoft (2026-02-02)"
-SENDING_LIMITS = (
-    "Microsoft, defender-docs: Troubleshoot outbound sending limits in Exchange Online (2026-05-26)"
-)
+SENDING_LIMITS = "Microsoft, defender-docs: Troubleshoot outbound sending limits in Exchange Online (2026-05-26)"
 CONCURRENT = (
     "Microsoft, SupportArticles-docs: Changes in message store and throttling for concurrent connections (2024-01-24)"
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from relayprobe.office365.modes import Mode
+from relayprobe.office365.modes import MODES, Mode
 from relayprobe.office365.replies import Answer
 from relayprobe.wire.session import Session
 
@@ -16,13 +16,22 @@ Look = Callable[[Session], Iterator["Evidence"]]
 LookBack = Callable[[Session, Sequence[Session]], Iterator["Evidence"]]
 ByMode = Mapping[Mode | Literal["any"], str]
 
+QUOTED = 80
+"""Characters of what a device said that are quoted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where a rule saw something: the index of the event, and what that event shows, as the middle of a sentence."""
+    """Where a rule saw something: the index of the event, and what that event shows, as the middle of a sentence.
+
+    Evidence may weigh less than its rule does: `at_most` says how much. `modes` are those in which it is evidence of
+    anything: a login is none of a fault where a login is asked for.
+    """
 
     event: int
     says: str
+    at_most: Severity = "error"
+    modes: tuple[Mode, ...] = MODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +103,8 @@ def rule(
         return look
 
     return register
+
+
+def quoted(text: str) -> str:
+    """A device's own words within a sentence: no longer than a sentence can bear."""
+    return f"`{text}`" if len(text) <= QUOTED else f"`{text[:QUOTED]}...`"

@@ -14,6 +14,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -58,6 +59,7 @@ class Archive:
         """Use `Archive.open`."""
         self._folder = folder
         self._connection = connection
+        self._one_at_a_time = Lock()  # a query that begins beside another one sees what that one sees: the past
 
     def __enter__(self) -> Archive:
         return self
@@ -140,7 +142,8 @@ class Archive:
 
     def _select(self, sql: str, values: list[Any]) -> list[Any]:
         try:
-            return self._connection.execute(sql, values).fetchall()
+            with self._one_at_a_time:
+                return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise in_words(error, self._folder) from error
 
@@ -158,12 +161,16 @@ class Archive:
 
     def body_stream(self, id: str, n: int) -> Iterator[bytes]:
         """The same in chunks, the last or only one possibly empty; no chunk where there is no such message."""
-        found = self._select("SELECT head, large, purged FROM bodies WHERE session = ? AND n = ?", [id, n])
-        for head, large, purged in found:
-            if large and not purged:
+        found = self._select(
+            "SELECT head, large FROM bodies WHERE session = ?1 AND n = ?2 "
+            "UNION ALL SELECT head, 0 FROM remains WHERE session = ?1 AND n = ?2 LIMIT 1",
+            [id, n],
+        )
+        for head, large in found:
+            if large:
                 try:
                     yield from read_body(body_path(self._folder, id, n))
-                    continue
+                    return
                 except FileNotFoundError:
                     pass  # purged since, or by hand
                 except OSError as error:
@@ -173,7 +180,7 @@ class Archive:
 
     def purged(self, id: str, n: int) -> bool:
         """Whether only header fields are left of message `n`."""
-        return bool(self._select("SELECT 1 FROM bodies WHERE session = ? AND n = ? AND purged", [id, n]))
+        return bool(self._select("SELECT 1 FROM remains WHERE session = ? AND n = ?", [id, n]))
 
     def unfinished_bodies(self, id: str) -> list[int]:
         """Numbers of the large messages that were cut off, or are still coming in: there is no event for them."""

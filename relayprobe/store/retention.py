@@ -1,8 +1,12 @@
 """How long sessions are kept, and how they go: in small bites, oldest first, and out of every file.
 
 Bodies go before their sessions: of a purged body only the header fields that rules look at are left, so the diagnosis
-of an old session still stands. What is deleted is overwritten (`secure_delete`), the log is emptied into the database
-and cut to nothing, and free pages are given back. A session that still goes on is never touched.
+of an old session still stands. A session that still goes on is never touched.
+
+What is deleted is overwritten (`secure_delete`), free pages are given back, and the log is emptied into the database
+and cut to nothing. One gap is left: where SQLite moved a row within or between pages, the old place is overwritten only
+with the page. Tables fill and empty in order of time, so in a busy database that page goes soon after; where days may
+lie between two neighbours, the database is small, and VACUUM writes it anew.
 """
 
 from __future__ import annotations
@@ -13,10 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
-from relayprobe.store.folder import DATABASE, body_files, body_path, read_body, set_aside_files
+from relayprobe.store.folder import DATABASE, body_files, body_path, free, read_body, set_aside_files
 from relayprobe.store.schema import BUSY, transaction
 
 HEAD = 65536
@@ -27,6 +31,7 @@ _BITE = 200  # sessions
 _BITE_SECONDS = 0.05  # a transaction of retention is cut short after this: a device may be waiting for the next one
 _BITE_PAGES = 256
 _SPARE = 0.9  # purged down to this part of the size allowed, so as not to purge again at once
+_SMALL = 32 * 1024 * 1024  # octets of a database that is written anew as a whole
 _STRAY = 3600.0  # seconds after which a file without a session has none coming
 _PATIENCE = 20  # milliseconds that readers may hold up the emptying of the log
 
@@ -44,18 +49,28 @@ class Retention:
     size: int | None = 5 * 1024**3
 
 
-def sweep(connection: sqlite3.Connection, folder: Path, retention: Retention, now: float, trim: Trim) -> Iterator[None]:
+def sweep(
+    connection: sqlite3.Connection, folder: Path, retention: Retention, *, now: float, trim: Trim, thorough: bool
+) -> Iterator[None]:
     """Apply the retention; between two steps of this iterator no transaction is open, and others may write.
 
+    `thorough`: a small database is written anew where something was purged, which may take a fifth of a second.
     Raises sqlite3.Error and OSError; what was done before stays done.
     """
-    yield from _old_sessions(connection, folder, retention.session_age, now)
-    yield from _surplus_sessions(connection, folder, retention.sessions)
-    yield from _old_bodies(connection, folder, retention.body_age, now, trim)
-    yield from _oversize(connection, folder, retention.size, now)
+    purged = False
+    for _ in chain(
+        _old_sessions(connection, folder, retention.session_age, now),
+        _surplus_sessions(connection, folder, retention.sessions),
+        _old_bodies(connection, folder, retention.body_age, now, trim),
+        _oversize(connection, folder, retention.size, now),
+    ):
+        purged = True
+        yield
     ages = [age for age in (retention.session_age, retention.body_age) if age is not None]
     if ages:
         _strays(connection, folder, now - min(ages))
+    if purged and thorough:
+        _write_anew(connection, folder)
     yield from _give_back(connection)
 
 
@@ -82,7 +97,11 @@ def _oversize(connection: sqlite3.Connection, folder: Path, allowed: int | None,
         return
     _strays(connection, folder, now - _STRAY)  # what nobody can find goes before what is listed
     yield from _give_back(connection)  # free pages and the log may be all there is to win
-    while _in_use(connection, folder) > allowed * _SPARE and (ids := _oldest(connection, _BITE)):
+    while (used := _in_use(connection, folder)) > allowed * _SPARE:
+        (there,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+        surplus = int(there * (used - allowed * _SPARE) / used / 2) + 1  # half of it, as if all were of one size
+        if not (ids := _oldest(connection, min(surplus, _BITE))):
+            return
         _forget(connection, folder, ids)
         yield
 
@@ -114,8 +133,9 @@ def _forget(connection: sqlite3.Connection, folder: Path, ids: Sequence[str]) ->
         for id in _for_a_while(ids):
             large = connection.execute("SELECT n FROM bodies WHERE session = ? AND large", (id,))
             files += [body_path(folder, id, n) for (n,) in large]
-            for table, key in (("pieces", "session"), ("bodies", "session"), ("sessions", "id")):
-                connection.execute(f"DELETE FROM {table} WHERE {key} = ?", (id,))
+            for table in ("pieces", "bodies", "remains"):
+                connection.execute(f"DELETE FROM {table} WHERE session = ?", (id,))
+            connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
             gone += 1
     _unlink(files)  # after the commit: a file without its row is a stray, and goes when it is old
     return gone
@@ -126,17 +146,14 @@ def _empty(connection: sqlite3.Connection, folder: Path, ids: Sequence[str], tri
     files = []
     with transaction(connection):
         for id in _for_a_while(ids):
-            bodies = connection.execute(
-                "SELECT n, head, large FROM bodies WHERE session = ? AND NOT purged", (id,)
-            ).fetchall()
+            bodies = connection.execute("SELECT n, head, large FROM bodies WHERE session = ?", (id,)).fetchall()
             for n, head, large in bodies:
                 path = body_path(folder, id, n)
                 raw = _beginning(path) if head is None else bytes(head)
-                connection.execute(
-                    "UPDATE bodies SET head = ?, purged = 1 WHERE session = ? AND n = ?", (_trimmed(raw, trim), id, n)
-                )
+                connection.execute("INSERT OR REPLACE INTO remains VALUES (?, ?, ?)", (id, n, _trimmed(raw, trim)))
                 if large:
                     files.append(path)
+            connection.execute("DELETE FROM bodies WHERE session = ?", (id,))
             connection.execute("UPDATE sessions SET purged = 1 WHERE id = ?", (id,))
     _unlink(files)
 
@@ -174,11 +191,7 @@ def _strays(connection: sqlite3.Connection, folder: Path, before: float) -> None
     """Remove old files that nothing leads to: after a crash in the middle of a purge, or beside a damaged database."""
     for session, n, state in body_files(folder):
         if state.st_mtime < before:
-            wanted = connection.execute(
-                "SELECT 1 FROM sessions LEFT JOIN bodies ON session = id AND n = ? WHERE id = ? AND NOT coalesce("
-                "bodies.purged, 0)",
-                (n, session),
-            )
+            wanted = connection.execute("SELECT 1 FROM bodies WHERE session = ? AND n = ?", (session, n))
             if wanted.fetchone() is None:
                 body_path(folder, session, n).unlink(missing_ok=True)
     for path in set_aside_files(folder):
@@ -187,14 +200,20 @@ def _strays(connection: sqlite3.Connection, folder: Path, before: float) -> None
                 path.unlink()
 
 
+def _write_anew(connection: sqlite3.Connection, folder: Path) -> None:
+    size = _pragma(connection, "page_count") * _pragma(connection, "page_size")
+    if size <= _SMALL and free(folder) > 3 * size:
+        connection.execute("VACUUM")
+
+
 def _give_back(connection: sqlite3.Connection) -> Iterator[None]:
     """Give free pages back to the disk, and cut the log, in which deleted things may still stand.
 
     A reader can hold up the log; then the next sweep, a minute later, cuts it.
     """
-    while free := _pragma(connection, "freelist_count"):
+    while spare := _pragma(connection, "freelist_count"):
         connection.execute(f"PRAGMA incremental_vacuum({_BITE_PAGES:d})").fetchall()
-        if _pragma(connection, "freelist_count") >= free:
+        if _pragma(connection, "freelist_count") >= spare:
             break  # made without auto_vacuum: by hand, or by a foreign tool
         yield
     connection.execute(f"PRAGMA busy_timeout = {_PATIENCE:d}")

@@ -21,7 +21,8 @@ Migration = Callable[[sqlite3.Connection], None]
 BUSY = 5.0
 """Seconds to wait for another connection: a reader that recovers the log after a crash, or the last one closing."""
 
-_ABSURD = 10_000  # no relayprobe will have so many versions: the number itself is damaged
+_SMALL = 64 * 1024 * 1024  # octets that are looked through at opening; in a larger one damage shows when it is met
+_ABSURD = 256  # no relayprobe will have so many versions: the number itself is damaged
 
 
 def _1_sessions(connection: sqlite3.Connection) -> None:
@@ -39,12 +40,15 @@ def _1_sessions(connection: sqlite3.Connection) -> None:
         "CREATE TABLE IF NOT EXISTS pieces (seq INTEGER PRIMARY KEY, session TEXT NOT NULL, events TEXT)"
     )
     connection.execute("CREATE INDEX IF NOT EXISTS pieces_session ON pieces (session)")
-    # head: all of a small body, the beginning of a large one, NULL while a large one comes in, a few header fields
-    # once it is purged. large: the whole is in a file.
+    # head: all of a small body, the beginning of a large one, NULL while a large one comes in. large: it is in a file.
     connection.execute("""
         CREATE TABLE IF NOT EXISTS bodies (
             session TEXT NOT NULL, n INTEGER NOT NULL, head BLOB, large INTEGER NOT NULL DEFAULT 0,
-            purged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (session, n))""")
+            PRIMARY KEY (session, n))""")
+    # What is left of purged bodies: a table of its own, so that pages of `bodies` empty in the order they filled in.
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS remains (
+            session TEXT NOT NULL, n INTEGER NOT NULL, head BLOB NOT NULL, PRIMARY KEY (session, n))""")
 
 
 MIGRATIONS: tuple[Migration, ...] = (_1_sessions,)
@@ -57,18 +61,20 @@ def open_to_write(folder: Path, synchronous: Synchronous) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(folder / DATABASE, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty database only
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA journal_size_limit = 4194304")
-        _distrust(connection)
+        with _suspicion(folder):
+            if _version(connection, folder, len(MIGRATIONS)) == 0:  # a newer one stays as it is
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA journal_size_limit = 4194304")
+            connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM would copy private mail to /tmp
+            _distrust(connection)
         migrate(connection, folder, MIGRATIONS)
-        _prove(connection, folder)
+        with _suspicion(folder):
+            _prove(connection, folder)
     except sqlite3.Error as error:
         connection.close()
-        if code_of(error) & 0xFF == sqlite3.SQLITE_READONLY:  # we could open it to write: its header says otherwise
-            raise _damaged(folder, error) from error
         raise in_words(error, folder) from error
     except BaseException:
         connection.close()
@@ -154,15 +160,29 @@ def _damaged(folder: Path, why: object) -> StoreDamaged:
     return StoreDamaged(f"the database in {folder} is damaged ({why}): start `relayprobe listen`, which sets it aside")
 
 
-def _prove(connection: sqlite3.Connection, folder: Path) -> None:
-    """See that the tables are there and can be written."""
+@contextmanager
+def _suspicion(folder: Path) -> Iterator[None]:
+    """Take for damage what in sound files cannot be: an unknown format, a missing table, a refusal to be written.
+
+    Not for migrations: a mistake in one of them must not cost the captures.
+    """
     try:
-        with transaction(connection):
-            for table in ("sessions", "pieces", "bodies"):
-                connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
-            connection.execute("INSERT INTO pieces (session) VALUES ('')")
-            connection.execute("DELETE FROM pieces WHERE session = ''")
+        yield
     except sqlite3.DatabaseError as error:
-        if code_of(error) == sqlite3.SQLITE_ERROR:  # no such table, although the version says that there is
+        if code_of(error) & 0xFF in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY):
             raise _damaged(folder, error) from error
         raise
+
+
+def _prove(connection: sqlite3.Connection, folder: Path) -> None:
+    """See that the tables are there, whole if that is quickly seen, and can be written."""
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if pages * size <= _SMALL:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise _damaged(folder, found.replace("\n", " "))
+    with transaction(connection):
+        for table in ("sessions", "pieces", "bodies", "remains"):
+            connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
+        connection.execute("INSERT INTO pieces (session) VALUES ('')")
+        connection.execute("DELETE FROM pieces WHERE session = ''")

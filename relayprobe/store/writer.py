@@ -283,11 +283,16 @@ class Store:
                     self._changed.wait(pause)
                 batch = self._take() if self._until_due() <= 0 else None
                 closing = self._closing
+            began = time.perf_counter()
             if batch is not None:
                 self._commit(batch)
             if closing:
                 break
+            # As much time for purging as for writing, so that a flood of sessions cannot outrun it.
+            enough = 2 * time.perf_counter() - began
             self._purge_a_bit()
+            while self._sweep is not None and time.perf_counter() < enough:
+                self._purge_a_bit()
         self._give_up()
         with suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -399,9 +404,12 @@ class Store:
                 if not self._purges and self._until_sweep() > 0:
                     return
                 self._sweep_for, self._purges = self._purges, []
+                thorough = bool(self._sweep_for) or not self._is_much()
                 self._finished = self._grown = 0
             self._swept = self._clock()
-            self._sweep = sweep(self._connection, self._folder, self._retention, self._swept, self._trim)
+            self._sweep = sweep(
+                self._connection, self._folder, self._retention, now=self._swept, trim=self._trim, thorough=thorough
+            )
         try:
             next(self._sweep)
         except StopIteration:

@@ -101,7 +101,7 @@ class LineCounter:
             bare_lf=self._lf - self._crlf,
             first_bare_lf=self._first_bare_lf,
             bare_cr=self._cr - self._crlf,
-            overlong=self._overlong + (self._line > LINE_LIMIT),
+            overlong=self._overlong + (self._line > LINE_LIMIT + 1),
             eight_bit=self._eight_bit,
             nul=self._nul,
             unstuffed_dots=self._dots - ended,

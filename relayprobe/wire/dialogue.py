@@ -101,6 +101,7 @@ class Dialogue:
         self._seen_auth = self._refused_auth = False
         self._refused_data = False
         self._text: _Text | None = None
+        self._closing = False
 
     @property
     def in_text(self) -> bool:
@@ -109,6 +110,8 @@ class Dialogue:
 
     def receive(self, sender: Side, data: bytes, at: float) -> list[Output]:
         """Take what one side has sent, `at` seconds since the connection began; return what it came to."""
+        if not data:
+            return []
         if sender == "server":
             self._server(data, at)
         elif self._holding:
@@ -141,6 +144,7 @@ class Dialogue:
 
     def close(self, at: float) -> list[Output]:
         """The connection is over: what was left unread becomes events, secrets masked."""
+        self._closing = True
         if self._holding and self._held:
             due, rest = self._due[0], b"".join(data for _, data in self._held)
             held_at = self._held[0][0]
@@ -224,7 +228,7 @@ class Dialogue:
         said = command.parse(line)
         due: Due = "other"
         if said.verb == b"AUTH" or (said.verb.startswith(b"AUTH") and not said.known):
-            self._auth_command(line, at)
+            self._auth_command(line, at, ignored=not answered)
             due = "auth"
         elif not said.known and self._refused_data and said.verb:
             self._refused_data = False
@@ -232,9 +236,10 @@ class Dialogue:
             self._into_text(line, at)
             return
         elif not said.known and secret.may_be_secret(line, self._seen_auth, self._refused_auth):
-            self._credentials(secret.masked_line(line), "stray", at)
+            valid = secret.unbase64(line.strip()) is not None
+            self._credentials(secret.masked_line(line), "stray", at, valid, ignored=not answered)
         else:
-            self._out.append(Line(at, "client", line, self.tls, omitted))
+            self._out.append(Line(at, "client", line, self.tls, omitted, not answered and not self._closing))
             self._refused_data = False
             if said.verb == b"DATA":
                 due = "data"
@@ -246,7 +251,7 @@ class Dialogue:
         if answered:
             self._due.append(due)
 
-    def _auth_command(self, line: bytes, at: float) -> None:
+    def _auth_command(self, line: bytes, at: float, ignored: bool) -> None:
         shown, mechanism, initial = secret.masked_auth(line)
         self._seen_auth = True
         self._auth = secret.Exchange(mechanism, self._accounts)
@@ -257,7 +262,7 @@ class Dialogue:
             user, known, valid, safe = self._auth.answer(initial, stage)
             if safe:
                 shown = line
-        self._out.append(Credentials(at, shown, "initial", mechanism, user, known, valid, self.tls))
+        self._out.append(Credentials(at, shown, "initial", mechanism, user, known, valid, self.tls, ignored))
 
     def _answer(self, line: bytes, at: float) -> None:
         stage, self._stage = self._stage or "response", None
@@ -271,9 +276,13 @@ class Dialogue:
         shown = line if safe else secret.masked_line(line)
         self._out.append(Credentials(at, shown, stage, self._auth.mechanism, user, known, valid, self.tls))
 
-    def _credentials(self, raw: bytes, stage: Stage, at: float) -> None:
+    def _credentials(
+        self, raw: bytes, stage: Stage, at: float, valid: bool = True, *, ignored: bool = False
+    ) -> None:
         mechanism = self._auth.mechanism if self._auth else "?"
-        self._out.append(Credentials(at, raw, stage, mechanism, tls=self.tls))
+        self._out.append(
+            Credentials(at, raw, stage, mechanism, valid_base64=valid, tls=self.tls, ignored=ignored)
+        )
 
     def _into_text(self, data: bytes, at: float) -> bytes:
         assert self._text is not None

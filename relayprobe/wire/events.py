@@ -32,7 +32,8 @@ class Connected:
 class Line:
     """One line in either direction, its end included; the last line of a cut connection may have none.
 
-    `omitted` counts octets of an overlong line that were not kept. A PROXY header is a line of the client, too.
+    `omitted` counts octets of an overlong line that were not kept. `ignored`: it was sent in clear behind STARTTLS,
+    and is never answered (RFC 3207 4.2). A PROXY header is a line of the client, too.
     """
 
     at: float
@@ -40,6 +41,7 @@ class Line:
     raw: bytes
     tls: bool = False
     omitted: int = 0
+    ignored: bool = False
 
 
 Charset = Literal["ascii", "utf-8", "latin-1"]
@@ -77,6 +79,7 @@ class Credentials:
     secret: Secret | None = None
     valid_base64: bool = True
     tls: bool = False
+    ignored: bool = False
     sender: Literal["client"] = "client"
 
 
@@ -92,7 +95,7 @@ class LineFacts:
     bare_lf: int = 0
     first_bare_lf: int | None = None  # offset in octets
     bare_cr: int = 0
-    overlong: int = 0  # lines of more than 998 octets without their end
+    overlong: int = 0  # lines of more than 998 octets without their end (999 where that is a bare LF)
     eight_bit: bool = False
     nul: bool = False
     unstuffed_dots: int = 0  # lines that begin with one dot, and are not the end

@@ -294,9 +294,16 @@ class _Walk:
     def said(self, index: int, event: Line | Credentials | Body, parsed: Command | None) -> None:
         if isinstance(event, Line) and is_preamble(event.raw):
             return
+        if isinstance(event, Body) and event.end == "bdat" and self.due and self._is_bdat(self.due[-1]):
+            self.due.pop()  # RFC 3030: the chunk is answered, not the command in front of it
         early = bool(self.due) or not self.greeted or event.at < self.answered_at
-        self.due.append(len(self.exchanges))
+        if not (isinstance(event, Line | Credentials) and event.ignored):
+            self.due.append(len(self.exchanges))
         self.exchanges.append(Exchange(index, event, parsed, None, early))
+
+    def _is_bdat(self, at: int) -> bool:
+        said = self.exchanges[at].command
+        return said is not None and said.verb == b"BDAT"
 
     def server_line(self, index: int, line: Line) -> None:
         found = _REPLY.match(line.raw)

@@ -1,0 +1,217 @@
+"""The choice: which mode suits the device, and what to type into its menu.
+
+The first mode that works as it is wins, in the order in which they are to be recommended: client submission, because it
+reaches everybody and depends on no address; a connector, where there is one; Direct Send, where all recipients are the
+organization's own. Where none works, it is the one that asks for the least: what a setting can cure counts little,
+and what the device cannot do counts against the mode. What no mode can do without, relayprobe's relay can do for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from relayprobe.advice.findings import Finding
+from relayprobe.advice.verdicts import Verdict
+from relayprobe.office365 import endpoints, tls
+from relayprobe.office365.modes import Mode
+from relayprobe.rules import RULES
+from relayprobe.rules.auth import DIFFERENCES
+from relayprobe.rules.envelope import factory_setting, home_domain, outsiders
+from relayprobe.wire.session import Session, domain_of
+
+NAMES: Mapping[Mode, str] = {
+    "submission": "Client submission",
+    "direct-send": "Direct Send",
+    "connector": "SMTP relay through a connector",
+}
+
+_OF_THE_DEVICE = frozenset(("bare-lf", "end-of-data-lf-only"))
+CANNOT_BE_SET: Mapping[Mode, frozenset[str]] = {
+    "submission": _OF_THE_DEVICE | {"tls10-11-only", "sslv3-only", "legacy-ciphers-only", "auth-plain-only"},
+    "direct-send": _OF_THE_DEVICE | {"external-recipient-direct-send"},
+    "connector": _OF_THE_DEVICE,
+}
+"""Blockers that no setting of the device removes. Old TLS is none at the MX endpoint: it can be switched off."""
+
+_OTHER_SENDERS = ("mail-from-not-auth-user", "header-from-not-auth-user")
+
+_SUITS: Mapping[Mode, str] = {
+    "submission": "it asks for TLS, a login, and the login's own address as the sender",
+    "connector": "it asks for no login, and takes mail for anyone from any sender in your own domains",
+    "direct-send": "it asks for no login, and all recipients are in your own domains",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The mode to use, why, and what to type. `alternatives`: other modes that the device can be set to, in order."""
+
+    mode: Mode
+    because: str
+    settings: dict[str, str]
+    alternatives: tuple[Mode, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+def advise(session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict]) -> Advice:
+    """Choose a mode for the device."""
+    by_mode = {verdict.mode: verdict for verdict in verdicts}
+    order = _order(session)
+    in_the_way = {mode: _cannot_be_set(session, by_mode[mode]) for mode in order}
+    fitting = [mode for mode in order if by_mode[mode].works and _is_open(session, mode)]
+    mode = fitting[0] if fitting else min(order, key=lambda mode: len(in_the_way[mode]))
+    others = tuple(other for other in order if other != mode and not in_the_way[other])
+    return Advice(
+        mode=mode,
+        because=_because(session, by_mode[mode], in_the_way),
+        settings=_settings(session, mode),
+        alternatives=others,
+        warnings=tuple(_warnings(session, mode, findings)),
+    )
+
+
+def _order(session: Session) -> list[Mode]:
+    """The modes that come into question, the one to be recommended first."""
+    if _all_inside(session) is False:
+        return ["submission", "connector"]
+    has_connector = session.site.connector or session.mode == "connector"
+    return ["submission", "connector", "direct-send"] if has_connector else ["submission", "direct-send", "connector"]
+
+
+def _is_open(session: Session, mode: Mode) -> bool:
+    """Whether a mode can be used at once: a connector must be there, and Direct Send needs to know its recipients."""
+    if mode == "connector":
+        return session.site.connector or session.mode == "connector"
+    return mode == "submission" or _all_inside(session) is True
+
+
+def _all_inside(session: Session) -> bool | None:
+    """Whether all recipients are the organization's own; None where there were none, or nothing to compare with."""
+    if not any(envelope.recipients for envelope in session.envelopes) or not home_domain(session):
+        return None
+    return next(outsiders(session), None) is None
+
+
+def _cannot_be_set(session: Session, verdict: Verdict) -> list[str]:
+    """The blockers of a mode that no setting of the device removes."""
+    hard = CANNOT_BE_SET[verdict.mode]
+    if verdict.mode == "submission" and len({envelope.sender for envelope in session.envelopes}) > 1:
+        hard |= set(_OTHER_SENDERS)  # it sends as several people: a sender that is set once is no cure
+    return [blocker for blocker in verdict.blockers if blocker in hard]
+
+
+def _because(session: Session, verdict: Verdict, in_the_way: Mapping[Mode, Sequence[str]]) -> str:
+    mode, name = verdict.mode, NAMES[verdict.mode]
+    if verdict.works and _is_open(session, mode):
+        if not verdict.proven:
+            return (
+                f"Nothing seen so far speaks against it; no mail was seen that would prove it. {name}: {_SUITS[mode]}."
+            )
+        if mode == "submission" and session.login and session.login.mechanism == "XOAUTH2":
+            return "The device does all that it asks for, and signs in with OAuth, which stays."
+        return f"The device does already what it has to for this: {_SUITS[mode]}."
+    said = []
+    if in_the_way[mode]:
+        said.append(
+            f"No mode works with what the device does ({_titles(in_the_way[mode])}), and no setting changes that."
+        )
+    elif verdict.blockers:
+        said.append(f"It asks for the least change. To be set right at the device: {_titles(verdict.blockers)}.")
+    else:
+        said.append(f"The device does what it has to for this, once there is a connector: {_SUITS[mode]}.")
+    submission = in_the_way.get("submission", ())
+    if mode != "submission" and submission:
+        said.append(f"Client submission is out of the device's reach ({_titles(submission)}).")
+    if submission:
+        said.append(
+            "Through relayprobe it can be used all the same: let the device send to relayprobe, whose relay does what "
+            "the device cannot."
+        )
+    return " ".join(said)
+
+
+def _titles(rules: Sequence[str]) -> str:
+    return "; ".join(RULES[rule].title[0].lower() + RULES[rule].title[1:] for rule in rules)
+
+
+def _settings(session: Session, mode: Mode) -> dict[str, str]:
+    """What to type into the menu. What is not known is named, with where to look it up."""
+    endpoint = endpoints.ENDPOINTS[mode]
+    domain = home_domain(session)
+    if endpoint.host:
+        mailbox = _mailbox(session)
+        return {
+            "server": endpoint.host,
+            "port": str(endpoint.port),
+            "security": 'STARTTLS (in some menus "TLS"; not "SSL")',
+            "user": mailbox,
+            "sender": mailbox,
+        }
+    query = domain or "YOUR-DOMAIN"
+    lookup = f"the MX host of {domain or 'your domain'} (look it up: `nslookup -type=mx {query}`)"
+    return {
+        "server": session.site.mx or lookup,
+        "port": str(endpoint.port),
+        "security": _security_at_mx(session),
+        "user": "none: switch authentication off, and leave user name and password empty",
+        "sender": _sender(session) or f"an address in {domain or 'your own domain'}",
+    }
+
+
+def _mailbox(session: Session) -> str:
+    """The address to log in with: the only account told of, else the login that was seen, else the sender."""
+    if len(session.site.accounts) == 1 and "@" in session.site.accounts[0]:
+        return session.site.accounts[0]
+    user = session.login.user if session.login else None
+    if user and "@" in user:
+        return user.strip()
+    domain = home_domain(session)
+    return _sender(session) or f"the full address of the device's mailbox (somebody@{domain or 'your-domain'})"
+
+
+def _sender(session: Session) -> str | None:
+    """The device's sender, where it can stay as it is."""
+    senders = {envelope.sender for envelope in session.envelopes if envelope.sender}
+    if len(senders) != 1:
+        return None
+    sender = senders.pop()
+    accepted = session.site.accepts(sender)
+    return sender if accepted or (accepted is None and domain_of(sender) and not factory_setting(sender)) else None
+
+
+def _security_at_mx(session: Session) -> str:
+    if any(up.version in ("TLSv1.2", "TLSv1.3") for _, up in session.tls):
+        return "STARTTLS"
+    offered = [sent.hello for _, sent in session.hellos if sent.hello]
+    if offered and all(h.best_version < tls.OLDEST_VERSION or tls.TAKEN.isdisjoint(h.suites) for h in offered):
+        return "none (switch SSL/TLS off: the device's is too old)"
+    return "STARTTLS, or none where the device has no such setting"
+
+
+def _warnings(session: Session, mode: Mode, findings: Sequence[Finding]) -> list[str]:
+    said = []
+    login = session.login
+    if login and login.accepted is False and login.secret and login.secret.likeness not in (None, "equal"):
+        difference = DIFFERENCES[login.secret.likeness]
+        said.append(f"The password that the device sent is not the one expected for {login.user}: {difference}.")
+    elif login and login.accepted is False and login.user is not None:
+        said.append(f"The login of {login.user or 'nobody'} was refused here: look at user name and password.")
+    if mode == "submission" and not (login and login.mechanism == "XOAUTH2"):
+        said.append(_dated(endpoints.BASIC_AUTH_ENDS))
+    elif mode == "direct-send":
+        said.append(_dated(endpoints.DIRECT_SEND_MAY_BE_OFF))
+    elif mode == "connector":
+        said.append(_dated(endpoints.CONNECTOR_TERMS))
+    if mode != "submission" and session.site.mx is None:
+        said.append(endpoints.MX_IS_LOOKED_UP.text)
+    said += [f"{finding.rule.title}: {finding.rule.doubt}." for finding in findings if finding.rule.id in _LOCAL_ONLY]
+    return said
+
+
+_LOCAL_ONLY = ("cert-rejected-by-client",)
+"""Findings that are about relayprobe as much as about Office 365, so that their doubt belongs to the advice."""
+
+
+def _dated(notice: endpoints.Notice) -> str:
+    return f"{notice.text} (As of {notice.seen}; {notice.source}.)"

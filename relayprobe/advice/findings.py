@@ -1,0 +1,92 @@
+"""Findings: what the rules saw in a session, and how bad it is in the mode that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from relayprobe.office365.modes import MODES, Mode
+from relayprobe.rules import RULES, Evidence, Rule, Severity
+from relayprobe.wire.session import Session
+
+WORST_FIRST: tuple[Severity, ...] = ("error", "warning", "note")
+
+ENOUGH = 20
+"""Pieces of evidence that a finding holds: a thousand mails with the same fault say no more than twenty."""
+
+Seen = tuple[tuple[Rule, tuple[Evidence, ...]], ...]
+"""What the rules saw, before it is weighed for a mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that fired, how bad that is in the mode that is meant, and what it saw."""
+
+    rule: Rule
+    severity: Severity
+    evidence: tuple[Evidence, ...]
+    mode: Mode = "submission"
+
+    @property
+    def answer(self) -> str | None:
+        """What Office 365 answers to it, None where it says nothing, or what it says is not known."""
+        answer = self.rule.answer.get(self.mode)
+        return answer.line if answer else None
+
+    @property
+    def doubt(self) -> str | None:
+        """What is not certain about it."""
+        answer = self.rule.answer.get(self.mode)
+        doubts = [doubt for doubt in (self.rule.doubt, answer.doubt if answer else None) if doubt]
+        return "; ".join(doubts) or None
+
+    @property
+    def fix(self) -> str:
+        """What to do about it."""
+        return self.rule.fix_for(self.mode)
+
+
+def intended_mode(session: Session, mode: str | None = None) -> Mode:
+    """The mode that is meant: as stated, else as kept with the session, else as imitated, else the recommended one."""
+    told = mode or session.mode or session.imitate
+    return next((known for known in MODES if known == told), "submission")
+
+
+def diagnose(session: Session, earlier: Sequence[Session] = (), mode: str | None = None) -> tuple[Finding, ...]:
+    """What is wrong with a session, the worst first. `earlier`: the device's sessions of the last minutes, in order."""
+    return weighed(look(session, earlier), intended_mode(session, mode))
+
+
+def look(session: Session, earlier: Sequence[Session] = ()) -> Seen:
+    """What every rule sees, whatever the mode."""
+    seen = []
+    for rule in RULES.values():
+        if evidence := _distinct(rule.look(session, earlier)):
+            seen.append((rule, evidence))
+    return tuple(seen)
+
+
+def weighed(seen: Seen, mode: Mode) -> tuple[Finding, ...]:
+    """What was seen, as findings for one mode: the worst first, and of equal ones what came first in the dialogue."""
+    findings = []
+    for rule, evidence in seen:
+        counts = tuple(piece for piece in evidence if mode in piece.modes)
+        if counts:
+            findings.append(Finding(rule, _severity(rule.severity(mode), counts), counts, mode))
+    return tuple(sorted(findings, key=lambda f: (WORST_FIRST.index(f.severity), f.evidence[0].event)))
+
+
+def _distinct(pieces: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """What is said twice is kept once."""
+    found: dict[str, Evidence] = {}
+    for piece in pieces:
+        found.setdefault(piece.says, piece)
+        if len(found) == ENOUGH:
+            break
+    return tuple(found.values())
+
+
+def _severity(of_rule: Severity, evidence: tuple[Evidence, ...]) -> Severity:
+    """As the rule has it, unless all of the evidence weighs less."""
+    heaviest = min(WORST_FIRST.index(piece.at_most) for piece in evidence)
+    return WORST_FIRST[max(WORST_FIRST.index(of_rule), heaviest)]

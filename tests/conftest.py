@@ -1,0 +1,3 @@
+import shutil, pytest
+def need(p):
+    return shutil.which(p) or pytest.skip(p)
