@@ -9,7 +9,7 @@ and what the device cannot do counts against the mode. What no mode can do witho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.verdicts import Verdict
@@ -27,14 +27,15 @@ NAMES: Mapping[Mode, str] = {
 }
 
 _OF_THE_DEVICE = frozenset(("bare-lf", "end-of-data-lf-only"))
+_OLD_TLS = frozenset(("tls10-11-only", "sslv3-only", "legacy-ciphers-only"))
+_OTHER_SENDERS = frozenset(("mail-from-not-auth-user", "header-from-not-auth-user"))
+
 CANNOT_BE_SET: Mapping[Mode, frozenset[str]] = {
-    "submission": _OF_THE_DEVICE | {"tls10-11-only", "sslv3-only", "legacy-ciphers-only", "auth-plain-only"},
+    "submission": _OF_THE_DEVICE | _OLD_TLS | {"auth-plain-only"},
     "direct-send": _OF_THE_DEVICE | {"external-recipient-direct-send"},
     "connector": _OF_THE_DEVICE,
 }
 """Blockers that no setting of the device removes. Old TLS is none at the MX endpoint: it can be switched off."""
-
-_OTHER_SENDERS = ("mail-from-not-auth-user", "header-from-not-auth-user")
 
 _SUITS: Mapping[Mode, str] = {
     "submission": "it asks for TLS, a login, and the login's own address as the sender",
@@ -51,7 +52,7 @@ class Advice:
     because: str
     settings: dict[str, str]
     alternatives: tuple[Mode, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
 def advise(session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict]) -> Advice:
@@ -97,7 +98,7 @@ def _cannot_be_set(session: Session, verdict: Verdict) -> list[str]:
     """The blockers of a mode that no setting of the device removes."""
     hard = CANNOT_BE_SET[verdict.mode]
     if verdict.mode == "submission" and len({envelope.sender for envelope in session.envelopes}) > 1:
-        hard |= set(_OTHER_SENDERS)  # it sends as several people: a sender that is set once is no cure
+        hard |= _OTHER_SENDERS  # it sends as several people: a sender that is set once is no cure
     return [blocker for blocker in verdict.blockers if blocker in hard]
 
 
@@ -120,10 +121,11 @@ def _because(session: Session, verdict: Verdict, in_the_way: Mapping[Mode, Seque
         said.append(f"It asks for the least change. To be set right at the device: {_titles(verdict.blockers)}.")
     else:
         said.append(f"The device does what it has to for this, once there is a connector: {_SUITS[mode]}.")
-    submission = in_the_way.get("submission", ())
-    if mode != "submission" and submission:
-        said.append(f"Client submission is out of the device's reach ({_titles(submission)}).")
-    if submission:
+    if mode != "submission" and not _OLD_TLS.isdisjoint(verdict.blockers):
+        said.append("Its SSL/TLS is simply switched off: this mode takes mail without.")
+    if submission := in_the_way["submission"]:
+        if mode != "submission":
+            said.append(f"Client submission is out of the device's reach ({_titles(submission)}).")
         said.append(
             "Through relayprobe it can be used all the same: let the device send to relayprobe, whose relay does what "
             "the device cannot."
@@ -192,11 +194,12 @@ def _security_at_mx(session: Session) -> str:
 def _warnings(session: Session, mode: Mode, findings: Sequence[Finding]) -> list[str]:
     said = []
     login = session.login
-    if login and login.accepted is False and login.secret and login.secret.likeness not in (None, "equal"):
-        difference = DIFFERENCES[login.secret.likeness]
-        said.append(f"The password that the device sent is not the one expected for {login.user}: {difference}.")
-    elif login and login.accepted is False and login.user is not None:
-        said.append(f"The login of {login.user or 'nobody'} was refused here: look at user name and password.")
+    if login and login.reply and login.reply.code == 535:
+        likeness = login.secret.likeness if login.secret else None
+        if likeness and likeness != "equal":
+            said.append(f"The password that came with {login.user} is not the expected one: {DIFFERENCES[likeness]}.")
+        else:
+            said.append(f"The login of {login.user or 'nobody'} was refused here: look at user name and password.")
     if mode == "submission" and not (login and login.mechanism == "XOAUTH2"):
         said.append(_dated(endpoints.BASIC_AUTH_ENDS))
     elif mode == "direct-send":

@@ -34,6 +34,12 @@ class Finding:
         return answer.line if answer else None
 
     @property
+    def stage(self) -> str | None:
+        """When that answer comes: `mail`, `end-of-data`, ..., `later` for a mail that is taken and comes back."""
+        answer = self.rule.answer.get(self.mode)
+        return answer.stage if answer else None
+
+    @property
     def doubt(self) -> str | None:
         """What is not certain about it."""
         answer = self.rule.answer.get(self.mode)

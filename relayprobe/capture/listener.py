@@ -11,7 +11,7 @@ import errno
 import ipaddress
 import json
 import os
-import secrets
+import random
 import socket
 import ssl
 import time
@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 TICK = 0.1
 FLUSH_EVERY = 0.25
+GATHER = 0.002
+"""Seconds in which sessions that wait for the disk are gathered for one transaction."""
+
 NOTICEABLE_LAG = 0.005
 """Seconds of lateness from which the loop's lag is kept with the sessions it touched."""
 
@@ -73,6 +76,7 @@ class Judged:
     """A session that has ended, and what was found."""
 
     session: Session
+    earlier: tuple[Session, ...]
     findings: tuple[Finding, ...]
     row: Row
 
@@ -128,6 +132,7 @@ class Listener:
         self._ticker: asyncio.Task[None] | None = None
         self._judging: set[asyncio.Task[None]] = set()
         self._room = (0.0, 0)
+        self._commit: asyncio.Future[None] | None = None
 
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Listen on all ports, and on sockets that were handed over. Raises ListenError."""
@@ -192,7 +197,7 @@ class Listener:
     def recorder(self, peer: str, port: Port) -> Recorder:
         """The recorder of a new session."""
         row = Row(
-            id=secrets.token_hex(5),
+            id=f"{random.getrandbits(40):010x}",
             started=self._clock(),
             ended=None,
             peer=peer,
@@ -212,6 +217,7 @@ class Listener:
             body_limit=self.limits.message_size,
             onlookers=self._onlookers,
             finished=self._finished,
+            stored=self.stored,
             trouble=lambda error: log.error("cannot store a message", error=str(error), session=row.id),
         )
 
@@ -227,6 +233,22 @@ class Listener:
             room = free(self._folder)
             self._room = (now, room)
         return room >= size + size // 2
+
+    async def stored(self) -> None:
+        """Wait until all that was handed to the store is on the disk. Raises StoreError where it cannot be.
+
+        Sessions that ask within a moment share one transaction and one wake-up.
+        """
+        if self._commit is None:
+            self._commit = self.loop.create_future()
+            self.loop.call_later(GATHER, self._ask_store)
+        await asyncio.shield(self._commit)
+
+    def _ask_store(self) -> None:
+        waiting, self._commit = self._commit, None
+        assert waiting is not None
+        done = self._store.flushed()
+        done.add_done_callback(lambda done: self.loop.call_soon_threadsafe(_settle, waiting, done.exception()))
 
     # The end of a session
 
@@ -250,13 +272,14 @@ class Listener:
         session = session_of(
             events, id=row.id, started=row.started, mode=manner.mode, imitate=manner.imitate, site=manner.site
         )
-        earlier = [s for s in self._recent.get(session.host, ()) if row.started - s.started < LOOKED_BACK_SECONDS]
+        recent = self._recent.get(session.host, ())
+        earlier = tuple(s for s in recent if row.started - s.started < LOOKED_BACK_SECONDS)
         findings: tuple[Finding, ...] = ()
         try:
             findings = diagnose(session, earlier)
         except Exception:
             log.exception("a rule failed; the session is kept, `relayprobe diagnose` tries again", session=row.id)
-        return Judged(session, findings, summary(row, session, findings))
+        return Judged(session, earlier, findings, summary(row, session, findings))
 
     def _hand_over(self, judged: Judged) -> None:
         session = judged.session
@@ -309,6 +332,14 @@ class Listener:
             log.warning("device refused", peer=host, why=why)
             if len(self._refused) > DEVICES:
                 self._refused.popitem(last=False)
+
+
+def _settle(waiting: asyncio.Future[None], error: BaseException | None) -> None:
+    if error is None:
+        waiting.set_result(None)
+    else:
+        waiting.set_exception(error)
+        waiting.exception()  # those who wait have it; nobody else need be told
 
 
 def summary(row: Row, session: Session, findings: Sequence[Finding]) -> Row:

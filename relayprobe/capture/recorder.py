@@ -7,15 +7,13 @@ lost no event that was older than a second.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from relayprobe.store import BodyFile, Row, Store
-from relayprobe.wire.codec import to_object
+from relayprobe.store import BodyFile, Row, Store, StoreError
+from relayprobe.wire.codec import to_json
 from relayprobe.wire.dialogue import HEAD_LIMIT, BodyPart, Dialogue, Output
 from relayprobe.wire.events import Body, Closed, Event, Side, TlsUp
 
@@ -42,6 +40,7 @@ class Recorder:
         body_limit: int,
         onlookers: tuple[Onlooker, ...],
         finished: Callable[[Recorder, Row], None],
+        stored: Callable[[], Awaitable[None]],
         trouble: Callable[[OSError], None],
     ) -> None:
         self.id = row.id
@@ -55,6 +54,7 @@ class Recorder:
         self._body_limit = body_limit
         self._onlookers = onlookers
         self._finished = finished
+        self._stored_for_good = stored
         self._trouble = trouble
         self._unsaved: list[str] = []
         self._bodies = 0
@@ -121,8 +121,8 @@ class Recorder:
         if failure is not None:
             return False
         try:
-            await asyncio.wrap_future(self._store.flushed())
-        except Exception:
+            await self._stored_for_good()
+        except StoreError:
             return False
         return True
 
@@ -135,7 +135,7 @@ class Recorder:
                 self.full = True
                 continue
             self.events.append(output)
-            self._unsaved.append(json.dumps(to_object(self._stored(output)), separators=(",", ":")))
+            self._unsaved.append(to_json(self._stored(output)))
             for onlooker in self._onlookers:
                 onlooker.event(self.id, output)
 

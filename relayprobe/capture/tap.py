@@ -76,11 +76,11 @@ class Tap(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._heard = False  # the device has said something in clear
-        self._hello = HelloReader()
+        self._hello: HelloReader
         self._shaking = False  # an octet of the handshake has come
         self._moment: HelloMoment = "on-connect"
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self._incoming: ssl.MemoryBIO  # made when TLS begins
+        self._outgoing: ssl.MemoryBIO
         self._tls: ssl.SSLObject | None = None
         self._ending: tuple[Side, ClosedHow] | None = None
         self._began = self._last = self._line_began = self._text_began = time.monotonic()
@@ -246,6 +246,7 @@ class Tap(asyncio.BufferedProtocol):
         if first and moment == "after-starttls" and not looks_like_hello(first):
             self.recorder.thrown_away(first)
             first = b""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = self.listener.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         if first:
             self._shake(first)
@@ -295,13 +296,13 @@ class Tap(asyncio.BufferedProtocol):
         if self.state is not State.LATE:
             self.state = State.LATE
             self._moment = "late"
+            self._hello = HelloReader()
             self._began = time.monotonic()
             self.listener.waits.hello(self.host, self.recorder.now())
         self._hello.feed(data)
         if self._hello.done:
             self._note_hello()
             self.recorder.note(TlsFailed(self.recorder.now(), "server", "hello-after-banner"))
-            self._hello = HelloReader()
             self._close("failed")
 
     def _handshake_failed(self, side: Side, reason: str, alert: int | None = None) -> None:

@@ -37,7 +37,7 @@ def judge(session: Session, earlier: Sequence[Session] = (), mode: str | None = 
     if mode is not None:
         session = replace(session, mode=mode)
     findings = diagnose(session, earlier)
-    judged = verdicts(session, findings)
+    judged = verdicts(session, earlier)
     return Judgement(session, findings, judged, advise(session, findings, judged))
 
 

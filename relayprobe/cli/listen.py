@@ -203,7 +203,7 @@ class Screen:
 
     def judged(self, judged: Judged) -> None:
         """Show what was found."""
-        found = verdicts(judged.session, judged.findings)
+        found = verdicts(judged.session, judged.earlier)
         advice = advise(judged.session, judged.findings, found)
         self._terminal.lines(
             [

@@ -84,6 +84,8 @@ def finding_object(finding: Finding) -> dict[str, Any]:
         "title": finding.rule.title,
         "evidence": [{"event": evidence.event, "says": evidence.says} for evidence in finding.evidence],
         "answer": finding.answer,
+        "stage": finding.stage,
+        "doubt": finding.doubt,
         "fix": finding.fix,
     }
 

@@ -38,6 +38,8 @@ MODE_NAMES = {
     "connector": "SMTP relay through a connector (port 25)",
 }
 
+ANSWER_STAGES = {"later": "Office 365 takes it, and the mail comes back with"}
+
 _CLOSED = {
     "fin": "closed the connection",
     "rst": "reset the connection",
@@ -161,7 +163,10 @@ def one_finding(finding: Finding) -> Iterator[Styled]:
         yield "seen", f"        and {len(finding.evidence) - 5} times more"
     yield from _wrapped("", f"  Why:  {finding.rule.why.partition(chr(10) * 2)[0]}", "        ")
     if finding.answer:
-        yield from _wrapped("", f"  Office 365 answers: {finding.answer}", "        ")
+        stage = ANSWER_STAGES.get(finding.stage or "", "Office 365 answers")
+        yield from _wrapped("", f"  {stage}: {finding.answer}", "        ")
+    if finding.doubt:
+        yield from _wrapped("info", f"  Not certain: {finding.doubt}", "        ")
     if finding.fix:
         yield from _wrapped("fix", f"  Do:   {finding.fix}", "        ")
 

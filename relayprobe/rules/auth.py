@@ -322,6 +322,32 @@ def auth_password_charset(session: Session) -> Iterator[Evidence]:
 
 
 @rule(
+    "The user name or the password is not the expected one",
+    blocks=("submission",),
+    answer={"submission": replies.AUTH_UNSUCCESSFUL},
+    fix={
+        "submission": "Type user name and password in again, with an eye on capital letters and on blanks at the ends. "
+        "If in doubt, sign in with both at a computer first.",
+        "any": _NOT_NEEDED,
+    },
+    repair=_RELAY_LOGS_IN,
+    sources=(sources.PRINTERS,),
+)
+def auth_wrong_password(session: Session) -> Iterator[Evidence]:
+    """The login was refused here, because it is not one of those that relayprobe was told to expect. Office 365 refuses
+    a wrong one too, and after some tries it locks the mailbox."""
+    for attempt in session.auths:
+        secret = attempt.secret
+        if attempt.accepted is not False or not attempt.user or secret is None or secret.empty:
+            continue
+        if secret.likeness in ("blank", "case", "different"):
+            says = f"the password of {quoted(attempt.user)} is not the expected one: {DIFFERENCES[secret.likeness]}"
+            yield Evidence(attempt.events[-1], says)
+        elif session.site.accounts and attempt.user.lower() not in session.site.accounts:
+            yield Evidence(attempt.events[-1], f"no account {quoted(attempt.user)} is expected")
+
+
+@rule(
     "The user name is not a full address",
     blocks=("submission",),
     answer={"submission": replies.CREDENTIALS_INCORRECT},

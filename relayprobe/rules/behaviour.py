@@ -30,9 +30,9 @@ def no_quit(session: Session) -> Iterator[Evidence]:
         return
     if not session.exchanges or session.tls_failures or any(session.commands(b"QUIT")):
         return
-    last = session.exchanges[-1].said
-    if isinstance(last, Body) and last.end == "cut":
-        return  # it gave up in the middle of a message: there was no time for goodbye
+    last = session.exchanges[-1]
+    if isinstance(last.said, Body) and last.reply is None:
+        return  # it gave up on a message, and that is worse than a goodbye forgotten
     how = "reset" if closed.how == "rst" else "closed"
     yield Evidence(session.events.index(closed), f"the device {how} the connection, and had not said QUIT")
 
@@ -76,7 +76,7 @@ def probe_session_no_data(session: Session) -> Iterator[Evidence]:
 def _got_to(session: Session) -> str:
     if session.envelopes:
         count = sum(len(envelope.recipients) for envelope in session.envelopes)
-        return f"named a sender and {count} recipient{'' if count == 1 else 's'}"
+        return "named a sender" + (f" and {count} recipient{'' if count == 1 else 's'}" if count else "")
     if session.auths:
         return "logged in"
     if session.greetings:

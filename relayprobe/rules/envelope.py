@@ -143,7 +143,7 @@ def external_recipient_direct_send(session: Session) -> Iterator[Evidence]:
             yield Evidence(recipient.event, f"{quoted(address)} is in none of the accepted domains")
         else:
             says = f"{quoted(address)} is not in {domain}, which is taken to be your only domain, for none was told"
-            yield Evidence(recipient.event, says, at_most="warning")
+            yield Evidence(recipient.event, says, at_most="warning", modes=("direct-send",))
 
 
 def login_of(session: Session, envelope: Envelope) -> AuthAttempt | None:
@@ -196,13 +196,13 @@ def factory_setting(address: str) -> str | None:
 
 
 def home_domain(session: Session) -> str:
-    """The site's own domain: as told, else that of the login, else the sender's where it may be one; else empty."""
+    """The site's own domain: as told, else that of the login or of a sender, where it may be one; else empty."""
     if session.site.domains:
         return session.site.domains[0]
-    if session.login and session.login.user and (domain := domain_of(session.login.user)):
-        return domain
-    senders = (envelope.sender for envelope in session.envelopes if envelope.sender)
-    return next((domain_of(sender) for sender in senders if not factory_setting(sender)), "")
+    login = session.login.user if session.login else None
+    named = [address for address in (login, *(e.sender for e in session.envelopes)) if address and "@" in address]
+    own = [domain_of(address) for address in named if not factory_setting(address)]
+    return next((domain for domain in own if not domain.endswith(".onmicrosoft.com")), own[0] if own else "")
 
 
 def outsiders(session: Session) -> Iterator[tuple[Recipient, str, str]]:

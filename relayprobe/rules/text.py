@@ -11,10 +11,7 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.envelope import login_of, same_mailbox
 from relayprobe.rules.rule import Evidence, quoted, rule
-from relayprobe.wire.events import Body
 from relayprobe.wire.session import Session
-
-_LOOK_ENDED = (b"\n.\n", b"\n.\r\n", b"\r.\r")
 
 
 @rule(
@@ -48,7 +45,7 @@ def header_from_not_auth_user(session: Session) -> Iterator[Evidence]:
         login = login_of(session, envelope)
         if envelope.message is None or login is None or not login.user:
             continue
-        named = envelope.message.addresses("From")
+        named = [address for address in envelope.message.addresses("From") if "@" in address]
         if named and all(same_mailbox(login.user, address) is False for address in named):
             says = f"the login is {quoted(login.user)}, and From says {quoted(', '.join(named))}"
             yield Evidence(envelope.message.event, says)
@@ -110,16 +107,6 @@ def end_of_data_lf_only(session: Session) -> Iterator[Evidence]:
     """For Office 365 a message ends in CR LF, a dot, and CR LF, and in nothing else. Until that comes it waits for
     more, and the device waits for an answer, until one of them gives up: after the whole scan has gone over."""
     for envelope in session.envelopes:
-        if envelope.message and _looks_ended(envelope.message.body):
-            body = envelope.message.body
-            how = "nothing came after it" if body.end == "bare-lf" else "the connection ended while both sides waited"
-            yield Evidence(envelope.message.event, f"the dot at the end has not CR LF on both sides, and {how}")
-
-
-def _looks_ended(body: Body) -> bool:
-    if body.end != "cut":
-        return body.end == "bare-lf"
-    if body.size == len(body.raw):
-        return body.raw.endswith(_LOOK_ENDED)
-    # Only the beginning was kept: one bare line feed, and that one last, is hardly anything else.
-    return body.lines.bare_lf == 1 and body.lines.first_bare_lf == body.size - 1
+        if envelope.message and envelope.message.body.end == "bare-lf":
+            says = "the message ends in a dot without CR LF on both sides, and then nothing came"
+            yield Evidence(envelope.message.event, says)

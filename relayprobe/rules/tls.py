@@ -8,7 +8,6 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365 import tls as taken
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.rule import Evidence, rule
-from relayprobe.wire.events import TlsFailed
 from relayprobe.wire.session import Session
 from relayprobe.wire.tls_names import version_name
 
@@ -251,19 +250,19 @@ def _could_go_on(session: Session) -> bool:
 def silent_tls_downgrade(session: Session, earlier: Sequence[Session]) -> Iterator[Evidence]:
     """Client submission refuses what comes in clear text, so nothing is won by it; but anybody on the way can make the
     handshake fail, and then read what the device sends, its password too."""
-    failed = session.tls_failures[0][0] if session.tls_failures else None
-    if failed is None and not (earlier and earlier[-1].tls_failures and not session.hellos):
+    before = bool(earlier and earlier[-1].tls_failures and not session.hellos)
+    if not session.tls_failures and not before:
         return
-    after = -1 if failed is None else failed
-    auth = next((a for a in session.auths if not a.tls and a.event > after), None)
-    mail = next((e for e in session.envelopes if not e.tls and e.event > after), None)
-    when = "after the handshake had failed" if failed is not None else "after TLS had failed on the connection before"
-    if failed is not None and (auth or mail):
-        event = session.events[failed]
-        reason = event.reason if isinstance(event, TlsFailed) else ""
-        yield Evidence(failed, f"the TLS handshake failed ({reason})")
-    if auth:
-        exposed = ", and the password could be read" if auth.secret and not auth.secret.empty else ""
-        yield Evidence(auth.event, f"AUTH was sent in clear text {when}{exposed}")
-    if mail:
-        yield Evidence(mail.event, f"MAIL FROM was sent in clear text {when}")
+    after, when = -1, "after TLS had failed on the connection before"
+    if session.tls_failures:
+        after, failed = session.tls_failures[0]
+        when = (
+            "after STARTTLS, and no TLS was begun" if failed.reason == "continued-in-clear" else "after TLS had failed"
+        )
+    for attempt in session.auths:
+        if not attempt.tls and attempt.event > after:
+            exposed = "; the password could be read" if attempt.secret and not attempt.secret.empty else ""
+            yield Evidence(attempt.event, f"AUTH was sent in clear text {when}{exposed}")
+    for envelope in session.envelopes:
+        if not envelope.tls and envelope.event > after:
+            yield Evidence(envelope.event, f"MAIL FROM was sent in clear text {when}")

@@ -25,13 +25,13 @@ _BINARY = getattr(os, "O_BINARY", 0)
 def make(folder: Path) -> None:
     """Make the data folder (0700) with its `bodies` and an empty database (0600), as far as they are missing.
 
-    A folder that is there already is closed to others if it is empty or ours; any other keeps its mode, for
-    `--data /tmp` should not lock everybody out of /tmp. Raises StoreError.
+    A folder that is there already is closed to others if there is nothing in it but ours; any other keeps its mode,
+    for `--data /tmp` should not lock everybody out of /tmp. Raises StoreError.
     """
     try:
         for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             _make_private(missing)
-        if not any(folder.iterdir()) or (folder / DATABASE).exists():
+        if all(path.name in ("bodies", "lock") or path.name.startswith(DATABASE) for path in folder.iterdir()):
             _close_to_others(folder)
         bodies = folder / "bodies"
         if not bodies.is_dir():
@@ -57,8 +57,10 @@ def _make_private(folder: Path) -> None:
 
 def _close_to_others(folder: Path) -> None:
     state = folder.stat()
-    if sys.platform != "win32" and state.st_uid == os.geteuid() and stat.S_IMODE(state.st_mode) & 0o077:
-        folder.chmod(0o700)  # not where another owns it, as with a volume of a container: it works as it is
+    open_to_others = stat.S_IMODE(state.st_mode) & 0o077 and not state.st_mode & stat.S_ISVTX
+    # Where another owns it, as with a volume of a container, it stays as it is: the files in it are private anyway.
+    if sys.platform != "win32" and open_to_others and state.st_uid == os.geteuid():
+        folder.chmod(0o700)
 
 
 def _open_private(path: Path, flags: int) -> int:

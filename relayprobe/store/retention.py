@@ -35,6 +35,8 @@ _SMALL = 32 * 1024 * 1024  # octets of a database that is written anew as a whol
 _STRAY = 3600.0  # seconds after which a file without a session has none coming
 _PATIENCE = 20  # milliseconds that readers may hold up the emptying of the log
 
+_Key = tuple[int, str]  # rowid and id of a session: a damaged id would be chosen for ever, and never found
+
 Trim = Callable[[bytes], bytes]
 """What is left of a purged body, made from its first 64 KiB (or all of it, if smaller)."""
 
@@ -77,9 +79,9 @@ def sweep(
 def _old_sessions(connection: sqlite3.Connection, folder: Path, age: float | None, now: float) -> Iterator[None]:
     if age is None:
         return
-    oldest = "SELECT id FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?"
-    while ids := _ids(connection, oldest, now - age, _BITE):
-        _forget(connection, folder, ids)
+    oldest = "SELECT rowid, id FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?"
+    while keys := _keys(connection, oldest, now - age, _BITE):
+        _forget(connection, folder, keys)
         yield
 
 
@@ -87,8 +89,8 @@ def _surplus_sessions(connection: sqlite3.Connection, folder: Path, allowed: int
     if allowed is None:
         return
     (there,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
-    while (surplus := there - allowed) > 0 and (ids := _oldest(connection, min(surplus, _BITE))):
-        there -= _forget(connection, folder, ids)
+    while (surplus := there - allowed) > 0 and (keys := _oldest(connection, min(surplus, _BITE))):
+        there -= _forget(connection, folder, keys)
         yield
 
 
@@ -100,9 +102,9 @@ def _oversize(connection: sqlite3.Connection, folder: Path, allowed: int | None,
     while (used := _in_use(connection, folder)) > allowed * _SPARE:
         (there,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
         surplus = int(there * (used - allowed * _SPARE) / used / 2) + 1  # half of it, as if all were of one size
-        if not (ids := _oldest(connection, min(surplus, _BITE))):
+        if not (keys := _oldest(connection, min(surplus, _BITE))):
             return
-        _forget(connection, folder, ids)
+        _forget(connection, folder, keys)
         yield
 
 
@@ -111,41 +113,41 @@ def _old_bodies(
 ) -> Iterator[None]:
     if age is None:
         return
-    oldest = "SELECT id FROM sessions WHERE ended < ? AND purged = 0 ORDER BY ended LIMIT ?"
-    while ids := _ids(connection, oldest, now - age, _BITE):
-        _empty(connection, folder, ids, trim)
+    oldest = "SELECT rowid, id FROM sessions WHERE ended < ? AND purged = 0 ORDER BY ended LIMIT ?"
+    while keys := _keys(connection, oldest, now - age, _BITE):
+        _empty(connection, folder, keys, trim)
         yield
 
 
-def _oldest(connection: sqlite3.Connection, limit: int) -> list[str]:
-    return _ids(connection, "SELECT id FROM sessions WHERE ended IS NOT NULL ORDER BY ended LIMIT ?", limit)
+def _oldest(connection: sqlite3.Connection, limit: int) -> list[_Key]:
+    return _keys(connection, "SELECT rowid, id FROM sessions WHERE ended IS NOT NULL ORDER BY ended LIMIT ?", limit)
 
 
-def _ids(connection: sqlite3.Connection, sql: str, *values: float) -> list[str]:
-    return [id for (id,) in connection.execute(sql, values)]
+def _keys(connection: sqlite3.Connection, sql: str, *values: float) -> list[_Key]:
+    return connection.execute(sql, values).fetchall()
 
 
-def _forget(connection: sqlite3.Connection, folder: Path, ids: Sequence[str]) -> int:
+def _forget(connection: sqlite3.Connection, folder: Path, keys: Sequence[_Key]) -> int:
     """Delete sessions and all that belongs to them; says how many, for it stops after a while."""
     files = []
     gone = 0
     with transaction(connection):
-        for id in _for_a_while(ids):
+        for number, id in _for_a_while(keys):
             large = connection.execute("SELECT n FROM bodies WHERE session = ? AND large", (id,))
             files += [body_path(folder, id, n) for (n,) in large]
             for table in ("pieces", "bodies", "remains"):
                 connection.execute(f"DELETE FROM {table} WHERE session = ?", (id,))
-            connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
+            connection.execute("DELETE FROM sessions WHERE rowid = ?", (number,))
             gone += 1
     _unlink(files)  # after the commit: a file without its row is a stray, and goes when it is old
     return gone
 
 
-def _empty(connection: sqlite3.Connection, folder: Path, ids: Sequence[str], trim: Trim) -> None:
+def _empty(connection: sqlite3.Connection, folder: Path, keys: Sequence[_Key], trim: Trim) -> None:
     """Leave of the sessions' bodies what `trim` keeps."""
     files = []
     with transaction(connection):
-        for id in _for_a_while(ids):
+        for number, id in _for_a_while(keys):
             bodies = connection.execute("SELECT n, head, large FROM bodies WHERE session = ?", (id,)).fetchall()
             for n, head, large in bodies:
                 path = body_path(folder, id, n)
@@ -154,15 +156,15 @@ def _empty(connection: sqlite3.Connection, folder: Path, ids: Sequence[str], tri
                 if large:
                     files.append(path)
             connection.execute("DELETE FROM bodies WHERE session = ?", (id,))
-            connection.execute("UPDATE sessions SET purged = 1 WHERE id = ?", (id,))
+            connection.execute("UPDATE sessions SET purged = 1 WHERE rowid = ?", (number,))
     _unlink(files)
 
 
-def _for_a_while(ids: Sequence[str]) -> Iterator[str]:
-    """The ids, fewer of them where they take long; the first one always."""
+def _for_a_while(keys: Sequence[_Key]) -> Iterator[_Key]:
+    """The keys, fewer of them where they take long; the first one always."""
     until = time.perf_counter() + _BITE_SECONDS
-    for id in ids:
-        yield id
+    for key in keys:
+        yield key
         if time.perf_counter() > until:
             return
 

@@ -99,7 +99,6 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA query_only = ON")
         _distrust(connection)
-        connection.text_factory = lambda octets: octets.decode("utf-8", "replace")  # a damaged text is still shown
         version = _version(connection, folder, len(MIGRATIONS))
         if version == 0:
             raise nothing
@@ -154,6 +153,7 @@ def _distrust(connection: sqlite3.Connection) -> None:
     """Have damage noticed early, and nothing run that a foreign file may carry."""
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
+    connection.text_factory = lambda octets: octets.decode("utf-8", "replace")  # a damaged text is still a text
 
 
 def _damaged(folder: Path, why: object) -> StoreDamaged:
@@ -183,6 +183,6 @@ def _prove(connection: sqlite3.Connection, folder: Path) -> None:
             raise _damaged(folder, found.replace("\n", " "))
     with transaction(connection):
         for table in ("sessions", "pieces", "bodies", "remains"):
-            connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
+            connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
         connection.execute("INSERT INTO pieces (session) VALUES ('')")
         connection.execute("DELETE FROM pieces WHERE session = ''")

@@ -149,13 +149,14 @@ class Store:
         self._changed = Condition(Lock())  # guards what follows, down to the blank line
         self._next = _Batch()
         self._in_hand = 0  # octets of the transaction that is being written
-        self._purges: list[Future[None]] = []
+        self._purges: list[Future[None]] = []  # who asked for a sweep since the last batch was taken
         self._grown = 0  # octets stored since the last sweep
         self._finished = 0  # sessions finished since the last sweep
         self._closing = False
 
         self._sweep: Iterator[None] | None = None
         self._sweep_for: list[Future[None]] = []
+        self._asked: list[Future[None]] = []  # who waits for the sweep after this one
         self._swept: float | None = None  # Unix time of the last sweep
         self._lost = False  # there is no database: a damaged one was closed, and another could not be begun
         self._connection = self._connect()
@@ -212,12 +213,15 @@ class Store:
         return future
 
     def purge(self) -> Future[None]:
-        """Apply the retention now, to the end; it is applied by itself once a minute. Fails with StoreError."""
+        """Apply the retention now, to the end, to all that was handed over before. Fails with StoreError.
+
+        It is applied without this once a minute, and when much has come in.
+        """
         future: Future[None] = Future()
         with self._changed:
             self._refuse_if_closed()
             self._purges.append(future)
-            self._changed.notify()
+            self._hurry()
         return future
 
     @property
@@ -301,7 +305,7 @@ class Store:
 
     def _pause(self) -> float:
         """Seconds until there is something to do."""
-        if self._closing or self._sweep is not None or self._purges:
+        if self._closing or self._sweep is not None or self._asked:
             return 0
         return min(self._until_due(), self._until_sweep())
 
@@ -330,6 +334,8 @@ class Store:
     def _take(self) -> _Batch:
         batch, self._next = self._next, _Batch()
         self._in_hand = batch.octets
+        self._asked += self._purges  # their sweep begins after this batch
+        self._purges = []
         return batch
 
     def _commit(self, batch: _Batch) -> None:
@@ -397,16 +403,17 @@ class Store:
 
     def _purge_a_bit(self) -> None:
         """One bite of the retention, where one is due."""
-        if self._lost:
-            return
         if self._sweep is None:
             with self._changed:
-                if not self._purges and self._until_sweep() > 0:
+                if not self._asked and self._until_sweep() > 0:
                     return
-                self._sweep_for, self._purges = self._purges, []
+                self._sweep_for, self._asked = self._asked, []
                 thorough = bool(self._sweep_for) or not self._is_much()
                 self._finished = self._grown = 0
             self._swept = self._clock()
+            if self._lost:
+                self._drop_sweep(StoreError(f"there is no database in {self._folder} at the moment: make room for one"))
+                return
             self._sweep = sweep(
                 self._connection, self._folder, self._retention, now=self._swept, trim=self._trim, thorough=thorough
             )
@@ -434,7 +441,7 @@ class Store:
 
     def _give_up(self) -> None:
         with self._changed:
-            waiters = self._purges + self._sweep_for
+            waiters = self._purges + self._asked + self._sweep_for
             left, self._next = self._next, _Batch()
         _answer(waiters + left.waiters, StoreError(f"the store in {self._folder} was closed before it was done"))
 

@@ -7,9 +7,11 @@ passed over in reading, so that an older file and a newer one can both be read.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from relayprobe.wire.events import (
@@ -33,6 +35,7 @@ KINDS: dict[str, type[Event]] = {
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _NESTED = {"secret": Secret, "lines": LineFacts, "hello": ClientHello}
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _ALWAYS = frozenset(("at", "sender", "raw", "tls"))
 _FIELDS = {
     kind: [(f.name, f.default if f.default is not MISSING else MISSING) for f in fields(kind)]
@@ -43,6 +46,15 @@ _FIELDS = {
 def to_object(event: Event) -> dict[str, Any]:
     """An event as a JSON object."""
     return {"at": round(event.at, 6), "kind": _NAMES[type(event)], **_fields_of(event)}
+
+
+def to_json(event: Event) -> str:
+    """The same as JSON text. Lines are nearly all there is, so they are written out by hand."""
+    if type(event) is Line and not event.omitted and not event.ignored:
+        raw = encode_basestring_ascii(event.raw.decode("latin-1"))
+        tls = "true" if event.tls else "false"
+        return f'{{"at":{event.at:.6f},"kind":"line","sender":"{event.sender}","raw":{raw},"tls":{tls}}}'
+    return _ENCODER.encode(to_object(event))
 
 
 def from_object(thing: Mapping[str, Any]) -> Event:

@@ -69,6 +69,9 @@ class Path:
 
 def parse(raw: bytes) -> Command:
     """The command that a line of a device holds."""
+    word, _, rest = raw.rstrip(b"\r\n").partition(b" ")
+    if (verb := word.upper()) in KNOWN_VERBS:  # as the standard has it, and nearly always
+        return Command(verb, rest.strip())
     line = raw.removeprefix(BOM)
     if b"\xff" in line:
         line = _TELNET.sub(b"", line)
@@ -78,7 +81,7 @@ def parse(raw: bytes) -> Command:
         return Command(b"", line.strip())
     verb, rest = found.groups()
     if len(verb) > 4 and (joined := _JOINED.fullmatch(verb)):
-        verb, keyword = [group for group in joined.groups() if group]
+        verb, keyword = (group for group in joined.groups() if group)
         rest = keyword + rest
     return Command(verb.upper(), rest.strip())
 

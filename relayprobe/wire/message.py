@@ -13,7 +13,7 @@ HEADER_LIMIT = 65536
 """How many octets of a header are looked at."""
 
 _END = re.compile(rb"\r?\n\r?\n")
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\n]|\n[ \t])*)")
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 _ANGLE = re.compile(r"<\s*([^<>\s]+)\s*>")
 
 # What rules ask for, and what is neither text nor subject: it stays when a body is purged.

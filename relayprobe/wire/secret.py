@@ -61,8 +61,8 @@ class Exchange:
         match self.mechanism:
             case "PLAIN":  # RFC 4616: authzid NUL authcid NUL passwd
                 _, _, rest = raw.partition(b"\0")
-                user, found, password = rest.partition(b"\0")
-                if not found:  # one of the three is missing, and what looks like the user may be the password
+                user, second, password = rest.partition(b"\0")
+                if not second:  # one of the three is missing, and what looks like the user may be the password
                     return None, raw
                 return command.decoded(user), password
             case "XOAUTH2" | "OAUTHBEARER":

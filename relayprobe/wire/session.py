@@ -236,7 +236,7 @@ def session_of(
     for index, event in enumerate(events):
         walk.step(index, event)
     connected = next((e for e in events if isinstance(e, Connected)), None)
-    exchanges = tuple(walk.exchanges)
+    exchanges = walk.exchanges()
     greetings, auths, envelopes = _facts(exchanges)
     return Session(
         id=id,
@@ -264,8 +264,9 @@ class _Walk:
 
     def __init__(self) -> None:
         self.banner: Reply | None = None
-        self.exchanges: list[Exchange] = []
-        self.due: deque[int] = deque()  # exchanges that wait for their reply
+        self.said_so_far: list[tuple[int, Line | Credentials | Body, Command | None, bool]] = []
+        self.replies: list[Reply | None] = []  # to each of them
+        self.due: deque[int] = deque()  # those that wait for their reply
         self.reply_lines: list[tuple[int, Line]] = []
         self.hellos: list[tuple[int, TlsHello]] = []
         self.tls: list[tuple[int, TlsUp]] = []
@@ -294,21 +295,28 @@ class _Walk:
     def said(self, index: int, event: Line | Credentials | Body, parsed: Command | None) -> None:
         if isinstance(event, Line) and is_preamble(event.raw):
             return
-        if isinstance(event, Body) and event.end == "bdat" and self.due and self._is_bdat(self.due[-1]):
+        if isinstance(event, Body) and event.end == "bdat" and self.due and self._verb(self.due[-1]) == b"BDAT":
             self.due.pop()  # RFC 3030: the chunk is answered, not the command in front of it
         early = bool(self.due) or not self.greeted or event.at < self.answered_at
-        if not (isinstance(event, Line | Credentials) and event.ignored):
-            self.due.append(len(self.exchanges))
-        self.exchanges.append(Exchange(index, event, parsed, None, early))
+        if isinstance(event, Body) or not event.ignored:
+            self.due.append(len(self.replies))
+        self.said_so_far.append((index, event, parsed, early))
+        self.replies.append(None)
 
-    def _is_bdat(self, at: int) -> bool:
-        said = self.exchanges[at].command
-        return said is not None and said.verb == b"BDAT"
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """What was said, each with its reply."""
+        return tuple(
+            Exchange(index, event, parsed, reply, early)
+            for (index, event, parsed, early), reply in zip(self.said_so_far, self.replies, strict=True)
+        )
+
+    def _verb(self, at: int) -> bytes:
+        said = self.said_so_far[at][2]
+        return said.verb if said is not None else b""
 
     def server_line(self, index: int, line: Line) -> None:
-        found = _REPLY.match(line.raw)
         self.reply_lines.append((index, line))
-        if found and found[2] == b"-":
+        if line.raw[3:4] == b"-" and line.raw[:3].isdigit():
             return
         reply = _reply(self.reply_lines)
         self.reply_lines = []
@@ -322,8 +330,8 @@ class _Walk:
         if not self.due:
             return  # a 421 that nobody asked for
         at = self.due.popleft()
-        exchange = self.exchanges[at] = replace(self.exchanges[at], reply=reply)
-        if reply.code == 220 and exchange.command and exchange.command.verb == b"STARTTLS":
+        self.replies[at] = reply
+        if reply.code == 220 and self._verb(at) == b"STARTTLS":
             self.due.clear()  # RFC 3207 4.2: what was sent behind STARTTLS is thrown away, and never answered
 
 
@@ -350,7 +358,7 @@ def _facts(
 ) -> tuple[tuple[Greeting, ...], tuple[AuthAttempt, ...], tuple[Envelope, ...]]:
     greetings: list[Greeting] = []
     auths: list[AuthAttempt] = []
-    envelopes: list[Envelope] = []
+    drafts: list[_Draft] = []
     attempt: list[Exchange] = []  # the lines of the AUTH attempt that is under way
     login: AuthAttempt | None = None
     for exchange in exchanges:
@@ -371,20 +379,46 @@ def _facts(
                 if made.reply is not None:
                     attempt = []
         elif isinstance(said, Body):
-            if envelopes:
-                envelopes[-1] = replace(envelopes[-1], message=_message(envelopes[-1].message, exchange, said))
+            if drafts:
+                drafts[-1].text(exchange, said)
         elif exchange.command:
             verb = exchange.command.verb
             if verb in (b"HELO", b"EHLO", b"LHLO"):
                 greetings.append(_greeting(exchange, said, exchange.command))
             elif verb == b"MAIL" and (path := command.path(exchange.command.argument)):
-                envelopes.append(Envelope(exchange.event, path, said.tls, login, exchange.reply, (), None))
-            elif verb == b"RCPT" and envelopes and (path := command.path(exchange.command.argument)):
-                recipient = Recipient(exchange.event, path, exchange.reply)
-                envelopes[-1] = replace(envelopes[-1], recipients=(*envelopes[-1].recipients, recipient))
+                drafts.append(_Draft(exchange, path, said.tls, login))
+            elif verb == b"RCPT" and drafts and (path := command.path(exchange.command.argument)):
+                drafts[-1].recipients.append(Recipient(exchange.event, path, exchange.reply))
             elif verb == b"STARTTLS" and exchange.reply and exchange.reply.code == 220:
                 login = None  # RFC 3207 4.2: what was known of the client is forgotten
-    return tuple(greetings), tuple(auths), tuple(envelopes)
+    return tuple(greetings), tuple(auths), tuple(draft.envelope() for draft in drafts)
+
+
+class _Draft:
+    """An envelope that is being put together."""
+
+    def __init__(self, mail: Exchange, path: Path, tls: bool, login: AuthAttempt | None) -> None:
+        self.mail = mail
+        self.path = path
+        self.tls = tls
+        self.login = login
+        self.recipients: list[Recipient] = []
+        self.message: Message | None = None
+
+    def text(self, exchange: Exchange, body: Body) -> None:
+        """A text, or a chunk that continues one (RFC 3030)."""
+        before = self.message
+        if before is None or before.body.end != "bdat":
+            self.message = Message(exchange.event, body, exchange.reply)
+            return
+        both = replace(before.body, raw=before.body.raw + body.raw, size=before.body.size + body.size, until=body.until)
+        self.message = Message(before.event, both, exchange.reply)
+
+    def envelope(self) -> Envelope:
+        """The envelope as it is in the end."""
+        mail = self.mail
+        recipients = tuple(self.recipients)
+        return Envelope(mail.event, self.path, self.tls, self.login, mail.reply, recipients, self.message)
 
 
 def _greeting(exchange: Exchange, line: Line, said: Command) -> Greeting:
@@ -395,14 +429,6 @@ def _greeting(exchange: Exchange, line: Line, said: Command) -> Greeting:
             offers[keyword] = tuple(parameters)
     name = command.decoded(said.argument)
     return Greeting(exchange.event, said.verb.decode(), name, line.tls, exchange.reply, offers)
-
-
-def _message(before: Message | None, exchange: Exchange, body: Body) -> Message:
-    """A message, put together from its chunks where it came by BDAT."""
-    if before is None or before.body.end != "bdat":
-        return Message(exchange.event, body, exchange.reply)
-    both = replace(before.body, raw=before.body.raw + body.raw, size=before.body.size + body.size, until=body.until)
-    return Message(before.event, both, exchange.reply)
 
 
 def _attempt(lines: list[Exchange], greeted: Greeting | None) -> AuthAttempt:

@@ -13,7 +13,7 @@ from data_folder import NOW, Desk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relayprobe.store import Filter, Row, StoreError, host_of
+from relayprobe.store import Filter, Row, Store, StoreError, host_of
 
 Rows = Callable[..., Row]
 
@@ -238,6 +238,7 @@ def test_ids_that_cannot_name_a_file_are_refused(desk: Desk, row: Rows, id: str)
         assert desk.archive().body(id, 0) is None
 
 
+stores: list[Store] = []
 anything = st.text(st.characters(codec=None, categories=None))  # NUL, quotes, lone surrogates, all of it
 
 
@@ -262,9 +263,6 @@ def test_garbage_is_kept(desk: Desk, row: Rows, names: list[str], word: str, val
         assert archive.body("x", 0) == word.encode("utf-8", "surrogatepass")
         assert list(archive.sessions(Filter(user=names[0] if names else "scanner"))) == [found] * bool(names)
     assert not desk.errors
-
-
-stores: list[object] = []
 
 
 @pytest.mark.parametrize(
