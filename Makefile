@@ -40,7 +40,7 @@ requirements: .venv/dev.stamp ## write the pins anew; ARGS=--upgrade takes the n
 	$(PIP_COMPILE) $(ARGS) -o requirements/dev.txt requirements/dev.in
 
 clean: ## remove all that was made
-	rm -rf .venv build dist demo-data *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist demo-data relayprobe-demo *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf tests/clients/node_modules
 	find relayprobe tests -name __pycache__ -prune -exec rm -rf {} +
 

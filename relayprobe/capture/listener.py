@@ -289,7 +289,10 @@ class Listener:
         self._recent.move_to_end(session.host)
         if len(self._recent) > DEVICES:
             self._recent.popitem(last=False)
-        self._judged(judged)
+        try:
+            self._judged(judged)
+        except Exception:
+            log.exception("a session could not be shown; it is stored", session=session.id)
 
     # The ticker
 

@@ -12,10 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
+import structlog
+
 from relayprobe.store import BodyFile, Row, Store, StoreError
 from relayprobe.wire.codec import to_json
 from relayprobe.wire.dialogue import HEAD_LIMIT, BodyPart, Dialogue, Output
 from relayprobe.wire.events import Body, Closed, Event, Side, TlsUp
+
+log = structlog.get_logger(__name__)
 
 KEPT_EVENTS = 20000
 """Events that a session may have; what comes after them is neither kept nor shown, and the session is ended."""
@@ -137,7 +141,10 @@ class Recorder:
             self.events.append(output)
             self._unsaved.append(to_json(self._stored(output)))
             for onlooker in self._onlookers:
-                onlooker.event(self.id, output)
+                try:
+                    onlooker.event(self.id, output)
+                except Exception:  # who looks on must not disturb what is recorded
+                    log.exception("an onlooker failed", session=self.id)
 
     def _stored(self, event: Event) -> Event:
         """An event as the store keeps it: the text of a message apart, where it can be purged."""

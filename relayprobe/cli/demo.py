@@ -32,9 +32,7 @@ SITE = {"site": {"domains": ["contoso.com"]}, "accounts": {USER: PASSWORD}}
 
 @click.command("demo")
 @common
-def command(
-    config: Path | None, data: Path | None, as_json: bool, no_color: bool, verbose: int
-) -> None:
+def command(config: Path | None, data: Path | None, as_json: bool, no_color: bool, verbose: int) -> None:
     """Play nine devices, eight of them broken, against a listener, and show what is found.
 
     Takes a few seconds, sends nothing anywhere, and leaves a data folder to browse (relayprobe-demo, unless --data
@@ -132,7 +130,9 @@ class Device:
         """AUTH LOGIN."""
         return self.say("AUTH LOGIN", b64encode(USER.encode()).decode(), b64encode(password.encode()).decode())
 
-    def mail(self, sender: str = USER, recipient: str = "anna@contoso.com", header: str = USER, end: str = "\r\n") -> str:
+    def mail(
+        self, sender: str = USER, recipient: str = "anna@contoso.com", header: str = USER, end: str = "\r\n"
+    ) -> str:
         """A message."""
         self.say(f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")
         lines = [

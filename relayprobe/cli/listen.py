@@ -27,7 +27,7 @@ from relayprobe.cli.site import site_of
 from relayprobe.cli.terminal import Terminal
 from relayprobe.report.text import conclusion, event_line
 from relayprobe.store import Retention, Store
-from relayprobe.wire.events import Closed, Event
+from relayprobe.wire.events import Event
 from relayprobe.wire.message import trimmed
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ class Screen:
     def event(self, session: str, event: Event) -> None:
         """Show one event."""
         self._terminal.line(event_line(event), f"{session[:4]} ")
-        if isinstance(event, Closed):
-            sys.stdout.flush()
+        self._terminal.flush()
 
     def judged(self, judged: Judged) -> None:
         """Show what was found."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -28,11 +29,12 @@ STYLES = {
 
 
 class Terminal:
-    """Prints styled lines."""
+    """Prints styled lines. When nobody reads them any more (`| head`), it falls silent: capturing goes on."""
 
     def __init__(self, no_color: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._console: Console | None = None
+        self._silent = False
         if self._stream.isatty() and not no_color and not os.environ.get("NO_COLOR"):
             from rich.console import Console
 
@@ -40,6 +42,33 @@ class Terminal:
 
     def line(self, styled: Styled, prefix: str = "") -> None:
         """Print one line."""
+        if self._silent:
+            return
+        try:
+            self._print(styled, prefix)
+        except OSError:
+            self.fall_silent()
+
+    def lines(self, lines: Iterable[Styled], prefix: str = "") -> None:
+        """Print several."""
+        for line in lines:
+            self.line(line, prefix)
+        self.flush()
+
+    def flush(self) -> None:
+        """Have them read now."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self.fall_silent()
+
+    def fall_silent(self) -> None:
+        """Print no more, and let Python find nothing to complain of at its end."""
+        self._silent = True
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def _print(self, styled: Styled, prefix: str) -> None:
         style, text = styled
         if self._console is None:
             self._stream.write(f"{prefix}{text}\n")
@@ -47,9 +76,3 @@ class Terminal:
             from rich.text import Text
 
             self._console.print(Text(prefix, "dim").append(text, STYLES.get(style, "")))
-
-    def lines(self, lines: Iterable[Styled], prefix: str = "") -> None:
-        """Print several."""
-        for line in lines:
-            self.line(line, prefix)
-        self._stream.flush()

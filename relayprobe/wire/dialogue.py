@@ -276,13 +276,9 @@ class Dialogue:
         shown = line if safe else secret.masked_line(line)
         self._out.append(Credentials(at, shown, stage, self._auth.mechanism, user, known, valid, self.tls))
 
-    def _credentials(
-        self, raw: bytes, stage: Stage, at: float, valid: bool = True, *, ignored: bool = False
-    ) -> None:
+    def _credentials(self, raw: bytes, stage: Stage, at: float, valid: bool = True, *, ignored: bool = False) -> None:
         mechanism = self._auth.mechanism if self._auth else "?"
-        self._out.append(
-            Credentials(at, raw, stage, mechanism, valid_base64=valid, tls=self.tls, ignored=ignored)
-        )
+        self._out.append(Credentials(at, raw, stage, mechanism, valid_base64=valid, tls=self.tls, ignored=ignored))
 
     def _into_text(self, data: bytes, at: float) -> bytes:
         assert self._text is not None

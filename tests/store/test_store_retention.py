@@ -195,7 +195,9 @@ def test_strays_go_when_they_are_old(desk: Desk, row: Rows) -> None:
 def test_strays_go_before_sessions_when_there_is_too_much(desk: Desk, row: Rows) -> None:
     store = desk.store(replace(FOREVER, size=1_000_000))
     capture(store, row("kept"))
-    (desk.folder / "bodies" / "lost.0").write_bytes(b"x" * 2_000_000)
-    age(desk.folder / "bodies", NOW - DAY)
+    lost = desk.folder / "lost"
+    lost.write_bytes(b"x" * 2_000_000)
+    os.utime(lost, (NOW - DAY, NOW - DAY))
+    lost.rename(desk.folder / "bodies" / "lost.0")  # old from the first moment, for a sweep may be under way
     store.purge().result()
     assert ids(desk) == ["kept"]
