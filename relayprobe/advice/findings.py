@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from relayprobe.office365.modes import MODES, Mode
 from relayprobe.rules import RULES, Evidence, Rule, Severity
@@ -67,8 +68,10 @@ def look(session: Session, earlier: Sequence[Session] = ()) -> Seen:
     """What every rule sees, whatever the mode."""
     seen = []
     for rule in RULES.values():
-        if evidence := _distinct(rule.look(session, earlier)):
-            seen.append((rule, evidence))
+        pieces = rule.look(session, earlier)
+        first = next(pieces, None)  # most rules see nothing
+        if first is not None:
+            seen.append((rule, _distinct(chain((first,), pieces))))
     return tuple(seen)
 
 

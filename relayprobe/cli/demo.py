@@ -1,5 +1,5 @@
-"""`relayprobe demo`: a tour without a printer. Devices as they are met in offices hold their dialogues over real sockets
-with a listener of this process, and what it says of them is shown as a user would see it.
+"""`relayprobe demo`: a tour without a printer. Devices as they are met in offices hold their dialogues over real
+sockets with a listener of this process, and what it says of them is shown as a user would see it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`relayprobe diagnose`: the rules again, over stored sessions or exported files. Exit code 1 where they find errors."""
+"""`relayprobe diagnose`: the rules again, over stored sessions or exported files. Exit code 1 for errors."""
 
 from __future__ import annotations
 

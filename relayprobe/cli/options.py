@@ -1,4 +1,4 @@
-"""What the commands have in common: options, each with its twin in the environment, errors, and the way to the store."""
+"""What the commands have in common: options, each with an environment twin, errors, and the way to the store."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -37,15 +37,31 @@ _NAMES = {kind: name for name, kind in KINDS.items()}
 _NESTED = {"secret": Secret, "lines": LineFacts, "hello": ClientHello}
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _ALWAYS = frozenset(("at", "sender", "raw", "tls"))
+
+
+def _writer(field: Field[Any]) -> Callable[[Any], Any] | None:
+    """How the value of a field becomes JSON, None where it is as it is."""
+    kind = str(field.type)
+    if kind == "bytes":
+        return lambda octets: octets.decode("latin-1")
+    if kind == "float":
+        return lambda seconds: round(seconds, 6)
+    if kind.startswith("tuple"):
+        return list
+    if field.name in _NESTED:
+        return lambda record: None if record is None else _fields_of(record)
+    return None
+
+
 _FIELDS = {
-    kind: [(f.name, f.default if f.default is not MISSING else MISSING) for f in fields(kind)]
+    kind: [(f.name, MISSING if f.name in _ALWAYS else f.default, _writer(f)) for f in fields(kind)]
     for kind in (*KINDS.values(), *_NESTED.values())
 }
 
 
 def to_object(event: Event) -> dict[str, Any]:
     """An event as a JSON object."""
-    return {"at": round(event.at, 6), "kind": _NAMES[type(event)], **_fields_of(event)}
+    return {"at": 0.0, "kind": _NAMES[type(event)]} | _fields_of(event)
 
 
 def to_json(event: Event) -> str:
@@ -71,25 +87,16 @@ def from_object(thing: Mapping[str, Any]) -> Event:
 
 def _fields_of(record: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, default in _FIELDS[type(record)]:
+    for name, default, write in _FIELDS[type(record)]:
         value = getattr(record, name)
-        if name == "at" or (value == default and name not in _ALWAYS):
-            continue
-        if isinstance(value, bytes):
-            value = value.decode("latin-1")
-        elif isinstance(value, float):
-            value = round(value, 6)
-        elif isinstance(value, tuple):
-            value = list(value)
-        elif is_dataclass(value):
-            value = _fields_of(value)
-        found[name] = value
+        if value is not default and value != default:
+            found[name] = write(value) if write else value
     return found
 
 
 def _arguments(kind: Any, thing: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, _ in _FIELDS[kind]:
+    for name, _, _ in _FIELDS[kind]:
         if name not in thing:
             continue
         value = thing[name]

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 
 KNOWN_VERBS = frozenset(
-    b"HELO EHLO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT STARTTLS AUTH VRFY EXPN HELP ETRN TURN ATRN SEND SOML SAML BURL "
-    b"XCLIENT XFORWARD PROXY".split()
+    b"HELO EHLO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT STARTTLS AUTH VRFY EXPN HELP ETRN TURN ATRN SEND SOML SAML "
+    b"BURL XCLIENT XFORWARD PROXY".split()
 )
 """Verbs of RFC 5321, its predecessors and extensions: what is not among these may be a stray secret."""
 
@@ -25,6 +25,7 @@ _TELNET = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9])", re.DO
 _COMMAND = re.compile(rb"[\s\x00]*([A-Za-z][A-Za-z0-9-]*)(.*)", re.DOTALL)
 _JOINED = re.compile(rb"(MAIL)(FROM)|(RCPT)(TO)", re.IGNORECASE)  # MAILFROM:<a@x>
 _PATH = re.compile(rb"\s*(?:FROM|TO)\s*:?(.*)", re.IGNORECASE | re.DOTALL)
+_SIMPLE_PATH = re.compile(rb"(?:FROM|TO):<([!#-+\--:=?-\[\]-~]*)>", re.IGNORECASE)  # as the standard has it
 _BRACKETED = re.compile(r"<([^<>]*)(?:>|$)")  # the innermost, where a display name has brackets of its own
 _LIST = re.compile(r"\s*[,;]\s*")
 
@@ -88,6 +89,9 @@ def parse(raw: bytes) -> Command:
 
 def path(argument: bytes) -> Path | None:
     """The path in the argument of MAIL or RCPT; None where there is no FROM or TO in front of it."""
+    if simple := _SIMPLE_PATH.fullmatch(argument):
+        address = simple[1].decode()
+        return Path((address,), (), f"<{address}>")
     found = _PATH.fullmatch(argument)
     if not found:
         return None

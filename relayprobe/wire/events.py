@@ -105,8 +105,8 @@ class LineFacts:
 class Body:
     """The text of a message as it crossed the wire, dots doubled, end mark included.
 
-    `raw` holds it whole up to 64 KiB, and its beginning beyond that; `size` counts all of it in octets. `at` is when its
-    first octet came, `until` when its last did. `refused`: the device sent it although DATA had been refused.
+    `raw` holds it whole up to 64 KiB, and its beginning beyond that; `size` counts all of it in octets. `at` is when
+    its first octet came, `until` when its last did. `refused`: the device sent it although DATA had been refused.
     `purged`: only the header fields that rules look at are left in `raw`.
     """
 

@@ -28,7 +28,6 @@ from relayprobe.wire.events import (
     TlsUp,
 )
 
-_REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 
 
@@ -276,11 +275,13 @@ class _Walk:
         self.answered_at = 0.0
 
     def step(self, index: int, event: Event) -> None:
-        match event:
-            case Line(sender="server"):
+        if isinstance(event, Line):  # nearly all are, so they are not left to the match
+            if event.sender == "server":
                 self.server_line(index, event)
-            case Line():
+            else:
                 self.said(index, event, command.parse(event.raw))
+            return
+        match event:
             case Credentials() | Body():
                 self.said(index, event, None)
             case TlsHello():
@@ -341,16 +342,12 @@ def is_preamble(raw: bytes) -> bool:
 
 
 def _reply(lines: list[tuple[int, Line]]) -> Reply | None:
-    texts = []
-    code = 0
-    for _, line in lines:
-        found = _REPLY.match(line.raw.rstrip(b"\r\n"))
-        if not found:
-            return None
-        code = int(found[1])
-        texts.append(command.decoded(found[3] or b""))
-    enhanced = _ENHANCED.match(texts[-1]) if texts else None
-    return Reply(lines[0][0], lines[-1][1].at, code, enhanced[1] if enhanced else None, tuple(texts))
+    last = lines[-1][1]
+    if not (code := last.raw[:3]).isdigit():
+        return None
+    texts = tuple(command.decoded(line.raw[4:].rstrip(b"\r\n")) for _, line in lines)
+    enhanced = _ENHANCED.match(texts[-1])
+    return Reply(lines[0][0], last.at, int(code), enhanced[1] if enhanced else None, texts)
 
 
 def _facts(

@@ -1,7 +1,7 @@
-"""Mail programs as administrators script them: each sends `MESSAGE` to a port, with or without TLS, with a login or none.
+"""Mail programs as administrators script them: each sends a message, with or without TLS, with a login or none.
 
-A program takes a `Sending`, returns when it is done, and raises if it fails. It returns what it has said, inside TLS too,
-where it can tell. All of them greet as HOST and check no certificate.
+A program takes a `Sending`, returns when it is done, and raises if it fails. It returns what it has said, inside TLS
+too, where it can tell. All of them greet as HOST and check no certificate.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def swaks(s: Sending) -> bytes:
     text = s.file(s.message.removesuffix(b"\r\n"))  # it adds a line end
     envelope = ["--helo", HOST, "--from", USER, "--to", RECIPIENT, "--data", f"@{text}"]
     shown = run([need("swaks"), "--server", f"127.0.0.1:{s.port}", *envelope, *tls, *login])
-    return b"".join(line.encode() + b"\r\n" for line in re.findall(r"^ [-~]> (.*)$", shown, re.MULTILINE))
+    return b"".join(line.encode() + b"\r\n" for line in re.findall(r"^ [-~]> (.*?)\r?$", shown, re.MULTILINE))
 
 
 def curl(s: Sending) -> None:

@@ -1,4 +1,4 @@
-"""Real mail programs send a mail: what is shown is what they said, to the octet, and what is found is what they do wrong.
+"""Real mail programs send a mail: what is shown is what they said, to the octet; what is found is what they do wrong.
 
 A forwarder between program and listener keeps what crossed the wire. What went in clear is compared with it whole, what
 went inside TLS up to the hello, and further where the program tells what it said.
