@@ -7,6 +7,7 @@ LF, or with a bare CR and silence; a text ends with CRLF.CRLF, or with a look-al
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Generator
 from typing import Literal
 
 from relayprobe.wire.body import EndOfData
@@ -26,11 +27,12 @@ class LineTooLong(Exception):
 class LineReader:
     """Command lines out of what arrives."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         self._loop = loop
+        self._wake_reader = wake
         self._buffer = bytearray()
         self._eof = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiting = self._news = False
         self._begun = False
         self.only_bare_lf = True  # no line has ended with CRLF so far
 
@@ -99,15 +101,28 @@ class LineReader:
         return len(self._buffer) == before and not self._eof
 
     async def _more(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiting, self._news = True, False
+        await _news
+        self._waiting = False
+
+    def has_news(self) -> bool:
+        """Whether something has come since the reader began to wait."""
+        return self._waiting and self._news
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._news = True
+        if self._waiting:
+            self._wake_reader()
+
+
+class _News:
+    """What a coroutine awaits that its driver will step again when there is news."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_news = _News()
 
 
 Ending = Literal["mark", "silence", "eof"]

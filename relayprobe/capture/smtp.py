@@ -17,9 +17,9 @@ import asyncio
 import secrets
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from aiosmtpd.smtp import SMTP
@@ -77,6 +77,8 @@ class PatientSMTP(SMTP):
     failed_logins: int
     messages: int
     last_mail: float
+    _steps: Coroutine[Any, None, None]
+    _running: bool
 
     def __init__(self, answers: Accept, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(answers, hostname=answers.name, enable_SMTPUTF8=True, auth_require_tls=False, loop=loop)
@@ -92,7 +94,8 @@ class PatientSMTP(SMTP):
         new = self.__class__.__new__(self.__class__)
         new.__dict__.update(self.__dict__)
         new.tap = tap
-        new.lines = LineReader(self.loop)
+        new.lines = LineReader(self.loop, new._step)
+        new._running = False
         new.watch = None
         new.errors = new.idlers = new.failed_logins = new.messages = 0
         new.sender = None
@@ -107,7 +110,8 @@ class PatientSMTP(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the banner goes out."""
         self.transport = transport
-        self._handler_coroutine = self.loop.create_task(self._handle_client())
+        self._steps = self._handle_client()
+        self._step()
 
     def data_received(self, data: bytes) -> None:
         """Clear text from the device."""
@@ -136,6 +140,26 @@ class PatientSMTP(SMTP):
         """Send a reply, whole, in one write: some devices read only what one segment brings."""
         if self.transport is not None:
             self.tap.write(reply.encode("ascii", "replace") + b"\r\n")
+
+    def _step(self, done: asyncio.Future[object] | None = None) -> None:
+        """Let the coroutine run until it has to wait: for a line, whose reader calls here, or for a future.
+
+        A Task would do, but it goes through the loop for every line, which costs more than to answer it.
+        """
+        if self._running:
+            return
+        self._running = True
+        try:
+            waits_for = self._steps.send(None)
+            while waits_for is None and self.lines.has_news():
+                waits_for = self._steps.send(None)
+        except StopIteration:
+            return
+        finally:
+            self._running = False
+        if waits_for is not None:
+            waits_for._asyncio_future_blocking = False  # PEP 3156: as a Task does that has seen it
+            waits_for.add_done_callback(self._step)
 
     # The loop
 

@@ -167,11 +167,12 @@ class Store:
 
     def begin(self, row: Row) -> None:
         """A session begins; it is listed from now on."""
-        self._put_row(row, urgent=False)
+        self._put_row(row)
 
     def finish(self, row: Row) -> None:
         """A session is over: its last summary, with `ended`."""
-        self._put_row(row, urgent=True)
+        self._put_row(row)
+        self._finished += 1
 
     def append(self, session: str, events: Sequence[str]) -> None:
         """More events of a session: JSON texts, in order."""
@@ -238,13 +239,10 @@ class Store:
         if not already:
             self._lock.release()
 
-    def _put_row(self, row: Row, urgent: bool) -> None:
+    def _put_row(self, row: Row) -> None:
         with self._changed:
             self._waiting(row.id).row = row
             self._came(_ROW)
-            if urgent:
-                self._finished += 1
-                self._hurry()
 
     def _waiting(self, session: str) -> _Waiting:
         self._refuse_if_closed()
@@ -260,8 +258,7 @@ class Store:
         batch.octets += octets
         if not batch.fresh:
             batch.fresh = True
-            batch.since = time.monotonic()
-            self._changed.notify()  # the thread sleeps without an end in sight
+            batch.since = time.monotonic()  # the thread looks by itself: to wake it for each session costs too much
         if batch.octets >= _MUCH:
             self._hurry()
 
@@ -307,7 +304,7 @@ class Store:
         """Seconds until there is something to do."""
         if self._closing or self._sweep is not None or self._asked:
             return 0
-        return min(self._until_due(), self._until_sweep())
+        return min(self._until_due(), self._until_sweep(), self._linger)
 
     def _until_due(self) -> float:
         """Seconds until the next transaction. Who waits, waits for nothing but the one before."""

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-W", "error", "-m", "relayprobe"]
 PATIENCE = 20.0  # seconds after which a test gives up
 
-USER, PASSWORD = "scanner@contoso.com", "Marker-Of-Passw0rd"
+USER, PASSWORD = "scanner@contoso.com", "Marker-Of-Passw0rd!"
 SETTINGS = f"""
 [site]
 domains = ["contoso.com"]

@@ -113,7 +113,7 @@ def msmtp(s: Sending) -> None:
         "implicit": ["--tls=on", "--tls-starttls=off", "--tls-certcheck=off"],
     }[s.tls]
     login = (
-        [f"--auth={s.mechanism.lower()}", f"--user={USER}", f"--passwordeval=echo {PASSWORD}"] if s.mechanism else []
+        [f"--auth={s.mechanism.lower()}", f"--user={USER}", f"--passwordeval=echo '{PASSWORD}'"] if s.mechanism else []
     )
     where = ["--host=127.0.0.1", f"--port={s.port}", f"--domain={HOST}", f"--from={USER}"]
     unix = s.message.replace(b"\r\n", b"\n")  # as sendmail's kin are given mail

@@ -124,7 +124,7 @@ def stuffed(message: bytes) -> bytes:
 
 def secrets_in(answers: bytes) -> list[bytes]:
     """The forms that the password takes on the wire; for CRAM-MD5 it depends on the challenge."""
-    found = [PASSWORD.encode(), f"\0{USER}\0{PASSWORD}".encode()]
+    found = [f"\0{USER}\0{PASSWORD}".encode(), PASSWORD.encode()]
     for challenge in re.findall(rb"334 (\S+)", answers):
         digest = hmac.new(PASSWORD.encode(), b64decode(challenge), "md5").hexdigest()
         found.append(f"{USER} {digest}".encode())
