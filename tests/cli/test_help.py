@@ -1,0 +1,47 @@
+"""Every command explains itself, every option has its twin in the environment, and both are shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from relayprobe.cli import VERBS, main
+from tests.cli.kept import run
+
+
+def options(verb: str) -> list[click.Option]:
+    command = main.get_command(click.Context(main), verb)
+    assert command is not None
+    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+
+
+def test_the_verbs_are_listed() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).stdout
+    assert [verb for verb, says in VERBS.items() if f"  {verb} " not in shown or says not in shown] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_every_option_and_its_twin(verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    shown = " ".join(result.stdout.split())
+    names = {
+        option.opts[-1] if option.opts[-1].startswith("--") else option.opts[0]: option for option in options(verb)
+    }
+    assert {"--config", "--data", "--json", "--no-color", "--verbose"} <= set(names)
+    for name, option in names.items():
+        assert option.envvar == "RELAYPROBE_" + name.removeprefix("--").replace("-", "_").upper()
+        assert option.help in shown
+        assert str(option.envvar) in shown
+
+
+def test_the_environment_is_used(folder: Path) -> None:
+    shown = run("show", "last", RELAYPROBE_DATA=str(folder), RELAYPROBE_JSON="1", RELAYPROBE_MODE="connector")
+    assert json.loads(shown.stdout)["session"]["mode"] == "connector"
+    listed = run("sessions", "--limit", "2", RELAYPROBE_DATA=str(folder), RELAYPROBE_JSON="1", RELAYPROBE_LIMIT="1")
+    assert len(listed.stdout.splitlines()) == 2  # the command line goes before
+    assert json.loads(run("show", "last", "--data", folder, RELAYPROBE_JSON="1").stdout)

@@ -1,0 +1,230 @@
+"""What the documents say is what the program does: tables, samples, units and examples are compared with the code.
+
+Two parts of the README are made from the code; `python -m tests.test_docs` writes them anew.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from relayprobe.cli import VERBS, main
+from relayprobe.cli.judging import judge
+from relayprobe.office365.modes import MODES
+from relayprobe.report.objects import session_from_object
+from relayprobe.report.text import report
+from relayprobe.rules import RULES
+from relayprobe.settings import LimitSettings, RetentionSettings, Settings, load
+from tests.clients.listening import Listening
+from tests.conftest import need
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+SAMPLE = ROOT / "config" / "relayprobe.toml"
+README = ROOT / "README.md"
+DOCUMENTS = (README, EXAMPLES / "README.md")
+UNITS = (ROOT / "config" / "relayprobe.socket", ROOT / "config" / "relayprobe.service")
+
+FOUND = {
+    "old-printer.json": "helo-only no-tls no-auth mail-from-default-domain",
+    "tls10-scanner.json": "tls10-11-only legacy-ciphers-only",
+    "scan-as-user.json": "mail-from-not-auth-user header-from-not-auth-user",
+    "short-password.json": "auth-password-truncated",
+    "report-program.json": "helo-invalid-name bare-lf end-of-data-lf-only",
+    "good-device.json": "",
+}
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# Examples
+
+
+def test_every_example_is_in_the_table_and_in_the_readme() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.json")} == set(FOUND)
+    described = (EXAMPLES / "README.md").read_text()
+    assert [
+        path.name for path in EXAMPLES.iterdir() if path != EXAMPLES / "README.md" and path.name not in described
+    ] == []
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_an_example_is_diagnosed(name: str) -> None:
+    done = CliRunner().invoke(main, ["diagnose", "--json", str(EXAMPLES / name)])
+    found = [finding for finding in json.loads(done.stdout)["findings"] if finding["severity"] != "note"]
+    assert [finding["rule"] for finding in found] == FOUND[name].split()
+    assert done.exit_code == (1 if found else 0)
+
+
+@pytest.mark.parametrize(
+    ("script", "program"), [("curl.sh", "curl"), ("swaks.sh", "swaks"), ("send.py", sys.executable)]
+)
+def test_a_script_sends_as_it_should(script: str, program: str, tmp_path: Path) -> None:
+    need(program)
+    command = [EXAMPLES / script] if script.endswith(".sh") else [program, EXAMPLES / script]
+    listening = Listening(tmp_path, settings="")
+    try:
+        sent = subprocess.run(
+            [*command, "127.0.0.1", str(listening.port)], capture_output=True, timeout=60, check=False
+        )
+        assert (sent.returncode, sent.stderr) == (0, b"")
+        shown = listening.last()
+    finally:
+        listening.stop()
+    assert [finding["rule"] for finding in shown["findings"] if finding["severity"] != "note"] == []
+    submission = shown["verdicts"][0]
+    assert (submission["mode"], submission["works"], submission["proven"]) == ("submission", True, True)
+
+
+# The sample configuration
+
+
+def test_the_sample_configuration_is_the_defaults() -> None:
+    assert load(SAMPLE) == load()
+
+
+def test_the_sample_configuration_has_every_key() -> None:
+    text = SAMPLE.read_text()
+    for name, field in Settings.model_fields.items():
+        table = getattr(field.annotation, "model_fields", None)
+        assert f"[{name}]" in text or re.search(rf"^{name} = ", text, re.M), name
+        for key in table or ():
+            part = text.partition(f"[{name}]")[2].partition("\n[")[0]
+            assert re.search(rf"^#?{key} = ", part, re.M), f"{name}.{key}"
+
+
+def test_what_is_commented_out_in_the_sample_is_right_too(tmp_path: Path) -> None:
+    whole = tmp_path / "relayprobe.toml"
+    whole.write_text(re.sub(r"^#(?! )", "", SAMPLE.read_text(), flags=re.M))
+    settings = load(whole)
+    assert settings.accounts
+    assert settings.site.mx
+    assert settings.log.file
+
+
+# The README
+
+
+def test_the_limits_in_the_readme_are_the_defaults() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", README.read_text(), re.M))
+    given = {"limits": LimitSettings, "retention": RetentionSettings}
+    assert set(told) == {key for table in given.values() for key in table.model_fields}
+    tables = {name: {key: told[key] for key in table.model_fields} for name, table in given.items()}
+    assert load(given=tables) == load()
+
+
+def test_every_command_is_in_the_readme() -> None:
+    assert [verb for verb in VERBS if f"`relayprobe {verb}" not in README.read_text()] == []
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The arguments of each call of relayprobe in a document or unit."""
+    text = path.read_text().replace("\\\n", " ").replace('"$(command -v relayprobe)"', "relayprobe")
+    return [
+        shlex.split(call, comments=True)
+        for call in re.findall(rf"\brelayprobe ((?:{'|'.join(VERBS)})\b[^`|\n]*)", text)
+    ]
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, SAMPLE, UNITS[1]], ids=named)
+def test_commands_in_documents_have_only_options_that_exist(path: Path) -> None:
+    assert commands(path)
+    for verb, *arguments in commands(path):
+        with click.Context(main) as above:
+            command = main.get_command(above, verb)
+            assert command is not None
+            command.make_context(verb, arguments, parent=above)  # raises click.UsageError
+
+
+def twins() -> set[str]:
+    """The environment variables of all options, and that of the completion."""
+    found = {"_RELAYPROBE_COMPLETE"}
+    with click.Context(main) as above:
+        for verb in VERBS:
+            command = main.get_command(above, verb)
+            assert command is not None
+            found |= {str(option.envvar) for option in command.params if option.envvar}
+    return found
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, SAMPLE, *UNITS], ids=named)
+def test_environment_variables_in_documents_exist(path: Path) -> None:
+    assert set(re.findall(r"\b_?RELAYPROBE_[A-Z_]+[A-Z]", path.read_text())) <= twins()
+
+
+def test_links_in_documents_lead_somewhere() -> None:
+    for path in DOCUMENTS:
+        text = path.read_text()
+        anchors = {
+            re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)", text, re.M)
+        }
+        for link in re.findall(r"\]\((?!https:)([^)]+)\)", text):
+            file, _, anchor = link.partition("#")
+            assert (path.parent / file).exists(), link
+            assert not anchor or anchor in anchors, link
+
+
+def test_the_units_fit_together() -> None:
+    units = []
+    for path in UNITS:
+        unit = configparser.ConfigParser(strict=False, interpolation=None, delimiters="=", comment_prefixes="#")
+        unit.optionxform = str  # type: ignore[assignment, method-assign]
+        unit.read(path)
+        units.append(unit)
+    service = units[1]
+    assert service["Unit"]["Requires"] == service["Install"]["Also"] == UNITS[0].name
+    assert "--data %S/" + service["Service"]["StateDirectory"] in service["Service"]["ExecStart"]
+
+
+# What is made from the code
+
+
+def session() -> str:
+    """A captured session, as `relayprobe show` shows it."""
+    found = judge(session_from_object(json.loads((EXAMPLES / "short-password.json").read_text())))
+    lines = report(found.session, found.findings, found.verdicts, found.advice)
+    return "\n".join(["```text", "$ relayprobe show last", *(text for _, text in lines), "```"])
+
+
+def rules() -> str:
+    """The table of rules."""
+    head = ["| Rule | | Client submission | Direct Send | Connector |", "|---|---|---|---|---|"]
+    rows = [
+        f"| `{rule.id}` | {rule.title} | {' | '.join(rule.severity(mode) for mode in MODES)} |"
+        for rule in RULES.values()
+    ]
+    return "\n".join(head + rows)
+
+
+MADE = {"session": session, "rules": rules}
+
+
+def made_anew(text: str) -> str:
+    for name, make in MADE.items():
+        before, begin, rest = text.partition(f"<!-- made: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        assert begin, name
+        assert end, name
+        text = f"{before}{begin}{make()}\n{end}{after}"
+    return text
+
+
+def test_what_is_made_from_the_code_is_as_the_code_is() -> None:
+    """Where this fails: `python -m tests.test_docs`, and read what has changed."""
+    text = README.read_text()
+    assert made_anew(text) == text
+
+
+if __name__ == "__main__":
+    README.write_text(made_anew(README.read_text()))
