@@ -111,7 +111,8 @@ def _because(session: Session, verdict: Verdict, in_the_way: Mapping[Mode, Seque
             )
         if mode == "submission" and session.login and session.login.mechanism == "XOAUTH2":
             return "The device does all that it asks for, and signs in with OAuth, which stays."
-        return f"The device does already what it has to for this: {_SUITS[mode]}."
+        mind = f" To be set right all the same: {_titles(verdict.risks)}." if verdict.risks else ""
+        return f"The device does already what it has to for this: {_SUITS[mode]}.{mind}"
     said = []
     if in_the_way[mode]:
         said.append(
@@ -127,14 +128,18 @@ def _because(session: Session, verdict: Verdict, in_the_way: Mapping[Mode, Seque
         if mode != "submission":
             said.append(f"Client submission is out of the device's reach ({_titles(submission)}).")
         said.append(
-            "Through relayprobe it can be used all the same: let the device send to relayprobe, whose relay does what "
-            "the device cannot."
+            "A relay between the device and Office 365 can do what the device cannot (relayprobe's own is not in this "
+            "version yet)."
         )
     return " ".join(said)
 
 
 def _titles(rules: Sequence[str]) -> str:
-    return "; ".join(RULES[rule].title[0].lower() + RULES[rule].title[1:] for rule in rules)
+    return "; ".join(_within_a_sentence(RULES[rule].title) for rule in rules)
+
+
+def _within_a_sentence(title: str) -> str:
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _settings(session: Session, mode: Mode) -> dict[str, str]:

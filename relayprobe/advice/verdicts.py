@@ -15,7 +15,8 @@ from relayprobe.wire.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a mode works. `blockers`: the rules in the way; `repairs`: what relayprobe's relay does about them.
+    """Whether a mode works. `blockers`: the rules in the way, `risks`: those that may be; `repairs`: what a
+    relay in between does about the blockers.
 
     `proven`: the session shows it. It does where something blocks the mode, and where a whole message went by and
     nothing did. Else there was nothing to judge by, and `works` only says that nothing seen speaks against it."""
@@ -23,6 +24,7 @@ class Verdict:
     mode: Mode
     works: bool
     blockers: tuple[str, ...]
+    risks: tuple[str, ...]
     repairs: tuple[str, ...]
     proven: bool
 
@@ -34,13 +36,15 @@ def verdicts(session: Session, earlier: Sequence[Session] = ()) -> tuple[Verdict
     sent = bool(session.messages)
     found = []
     for mode in MODES:
-        blockers = [finding.rule for finding in weighed(seen, mode) if finding.severity == "error"]
+        findings = weighed(seen, mode)
+        blockers = [finding.rule for finding in findings if finding.severity == "error"]
         repairs = dict.fromkeys(rule.repair for rule in blockers if rule.repair)
         found.append(
             Verdict(
                 mode=mode,
                 works=not blockers,
                 blockers=tuple(rule.id for rule in blockers),
+                risks=tuple(finding.rule.id for finding in findings if finding.severity == "warning"),
                 repairs=tuple(repairs),
                 proven=bool(blockers) or (sent and not refused),
             )

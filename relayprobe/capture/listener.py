@@ -17,6 +17,7 @@ import ssl
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -46,7 +47,7 @@ NOTICEABLE_LAG = 0.005
 LOOKED_BACK, LOOKED_BACK_SECONDS, DEVICES = 8, 600.0, 500
 """How many earlier sessions of a device its rules may see, how old they may be, and of how many devices."""
 
-LONG_SESSION = 1000
+LONG_SESSION = 200
 """Events from which a session is judged beside the loop, not in it."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -130,6 +131,7 @@ class Listener:
         self._recent: OrderedDict[str, deque[Session]] = OrderedDict()
         self._servers: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
+        self._beside = ThreadPoolExecutor(1, "judge")  # one: more would only keep the loop waiting
         self._judging: set[asyncio.Task[None]] = set()
         self._room = (0.0, 0)
         self._commit: asyncio.Future[None] | None = None
@@ -164,6 +166,7 @@ class Listener:
             tap.shut_down()
         while self._taps or self._judging:
             await asyncio.sleep(0.01)
+        self._beside.shutdown()
         if self._ticker is not None:
             self._ticker.cancel()
 
@@ -261,7 +264,7 @@ class Listener:
             task.add_done_callback(self._judging.discard)
 
     async def _conclude_beside(self, row: Row, events: list[Event]) -> None:
-        judged = await self.loop.run_in_executor(None, self._judge, row, events)
+        judged = await self.loop.run_in_executor(self._beside, self._judge, row, events)
         self._hand_over(judged)
 
     def _conclude(self, row: Row, events: list[Event]) -> None:

@@ -105,8 +105,8 @@ class Tap(asyncio.BufferedProtocol):
         """A device has come."""
         self._raw = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         peer = transport.get_extra_info("peername") or ("", 0)
-        self.host = peer[0]
-        refusal = self.listener.admit(self, peer[0])
+        self.host = str(peer[0]).removeprefix("::ffff:")
+        refusal = self.listener.admit(self, self.host)
         if refusal:
             self.state = State.DEAD
             self._raw.write(refusal.encode() + b"\r\n")
@@ -446,5 +446,5 @@ def reason_of(error: ssl.SSLError) -> tuple[Side, str, int | None]:
 
 def host_port(address: tuple[Any, ...]) -> str:
     """`host:port`, with brackets around an IPv6 address."""
-    host, port = str(address[0]), address[1]
+    host, port = str(address[0]).removeprefix("::ffff:"), address[1]  # IPv4 through a socket for both is IPv4
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -65,15 +65,15 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def own_certificate(folder: Path, name: str, now: datetime.datetime | None = None) -> tuple[Path, Path]:
-    """The certificate and key in the data folder, made if they are missing or end within a month.
+    """The certificate and key in the data folder, made if they are missing, bear another name or end soon.
 
     `ca.pem`, `ca-key.pem`: the authority, for ten years. `cert.pem` (with the authority behind it), `key.pem`: for two.
     """
     now = now or datetime.datetime.now(datetime.UTC)
     paths = {part: folder / f"{part}.pem" for part in ("ca", "ca-key", "cert", "key")}
     if all(path.exists() for path in paths.values()):
-        ends = x509.load_pem_x509_certificate(paths["cert"].read_bytes()).not_valid_after_utc
-        if ends > now + datetime.timedelta(days=30):
+        made = x509.load_pem_x509_certificate(paths["cert"].read_bytes())
+        if made.not_valid_after_utc > now + datetime.timedelta(days=30) and made.subject == _named(name):
             return paths["cert"], paths["key"]
     if paths["ca"].exists() and paths["ca-key"].exists():
         authority = x509.load_pem_x509_certificate(paths["ca"].read_bytes())
@@ -103,7 +103,7 @@ def _certificate(
     now: datetime.datetime,
     days: int,
 ) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = _named(name)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -124,6 +124,10 @@ def _certificate(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
     return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _pem(key: rsa.RSAPrivateKey) -> bytes:

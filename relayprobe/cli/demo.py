@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import ssl
+import sys
 import warnings
 from base64 import b64encode
 from collections.abc import Callable
@@ -63,6 +65,7 @@ async def tour(folder: Path, terminal: Terminal) -> None:
         await listener.stop()
     finally:
         store.close()
+    program = "relayprobe" if shutil.which("relayprobe") else sys.argv[0]
     terminal.line(("heading", "What was found"))
     for title, found in findings.items():
         terminal.line(("error" if found else "good", f"  {title}: {', '.join(found) or 'all is well'}"))
@@ -70,10 +73,10 @@ async def tour(folder: Path, terminal: Terminal) -> None:
         [
             ("", ""),
             ("heading", f"The sessions are kept in {folder}. Look around:"),
-            ("fix", f"  relayprobe sessions --data {folder}"),
-            ("fix", f"  relayprobe show last --data {folder}"),
-            ("fix", f"  relayprobe diagnose --all --data {folder}"),
-            ("fix", "  relayprobe rules no-tls"),
+            ("fix", f"  {program} sessions --data {folder}"),
+            ("fix", f"  {program} show last --data {folder}"),
+            ("fix", f"  {program} diagnose --all --data {folder}"),
+            ("fix", f"  {program} rules no-tls"),
         ]
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,10 +74,13 @@ def _judgements(
     stored = []
     for name in sessions:
         if not Path(name).is_file():
+            if "." in name or "/" in name:  # no id has these
+                fail(f"there is no file {name}: name one that `relayprobe export --as json` wrote, or a session's id")
             stored.append(name)
             continue
         try:
-            yield judge(session_from_object(json.loads(Path(name).read_text(encoding="utf-8"))), (), mode)
+            session = session_from_object(json.loads(Path(name).read_text(encoding="utf-8")))
+            yield judge(replace(session, site=site or session.site), (), mode)
         except NotASession as error:
             fail(f"{name} is not an exported session: {error.why}")
         except (ValueError, OSError) as error:

@@ -41,7 +41,7 @@ def common(function: F) -> F:
             option("--data", type=click.Path(path_type=Path, file_okay=False), help=f"Data folder (default {DATA})."),
             option("--json", "as_json", is_flag=True, help="Print JSON."),
             option("--no-color", is_flag=True, help="No colour; NO_COLOR is honoured too."),
-            option("-v", "--verbose", count=True, help="Say more; twice for everything."),
+            option("-v", "--verbose", count=True, help="Say more in the log."),
         )
     ):
         function = decorate(function)

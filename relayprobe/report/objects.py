@@ -61,6 +61,7 @@ def report_object(
                 "works": verdict.works,
                 "proven": verdict.proven,
                 "blockers": list(verdict.blockers),
+                "risks": list(verdict.risks),
                 "repairs": list(verdict.repairs),
             }
             for verdict in verdicts

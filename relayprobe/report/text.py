@@ -179,7 +179,8 @@ def verdicts_text(verdicts: Iterable[Verdict]) -> Iterator[Styled]:
         name = MODE_NAMES[verdict.mode]
         if verdict.works:
             certain = "yes" if verdict.proven else "nothing seen speaks against it; no message was sent"
-            yield "good", f"  {name}: {certain}"
+            mind = f", but mind {', '.join(verdict.risks)}" if verdict.risks else ""
+            yield "warning" if mind else "good", f"  {name}: {certain}{mind}"
         else:
             yield "error", f"  {name}: no ({', '.join(verdict.blockers)})"
 

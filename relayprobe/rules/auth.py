@@ -37,7 +37,7 @@ _RELAY_LOGS_IN = "the relay logs in at Office 365 by itself, with the account or
         "Lexmark the switch and the fields are separate settings; Lexmark wants both Device-Initiated and "
         "User-Initiated E-mail set to "
         'Use Device SMTP Credentials. "POP before SMTP" is no login for Office 365. A device without such a setting: '
-        "use Direct Send or a connector, or let it send to relayprobe.",
+        "use Direct Send or a connector, or let it send through a relay.",
         "any": "Nothing is needed in this mode: the MX endpoint asks for no login.",
     },
     repair=_RELAY_LOGS_IN,
@@ -90,7 +90,7 @@ def auth_before_starttls(session: Session) -> Iterator[Evidence]:
     answer={"submission": replies.UNRECOGNIZED_AUTH},
     fix={
         "submission": 'Choose LOGIN (or OAuth, XOAUTH2) as the authentication method, or "Auto" where that is the only '
-        "other choice. A device that can do PLAIN only has to send to relayprobe, or without a login to the MX "
+        "other choice. A device that can do PLAIN only has to send through a relay, or without a login to the MX "
         "endpoint.",
         "any": _NOT_NEEDED,
     },
@@ -219,7 +219,7 @@ def auth_newline_inside_base64(session: Session) -> Iterator[Evidence]:
     answer={"submission": replies.AUTH_UNSUCCESSFUL},
     fix={
         "submission": "Use a password of at most 40 characters, better 20, or update the program. Where the device "
-        "cannot be helped, let it send to relayprobe with a short password of its own.",
+        "cannot be helped, let it send through a relay with a short password of its own.",
         "any": _NOT_NEEDED,
     },
     repair=f"{_RELAY_LOGS_IN}: towards the relay a short password is enough",

@@ -73,8 +73,8 @@ def mail_from_empty(session: Session) -> Iterator[Evidence]:
 
 @rule(
     "The sender is a factory setting, or in a domain that is not yours",
-    blocks=("submission",),
-    risks=("direct-send", "connector"),
+    blocks=("submission", "connector"),
+    risks=("direct-send",),
     answer={
         "submission": replies.SEND_AS_DENIED,
         "direct-send": replies.DMARC_REJECTED,

@@ -19,7 +19,7 @@ from relayprobe.wire.session import Session
     fix={
         "submission": 'Switch on "SMTP Authentication" and STARTTLS (on some devices "ESMTP"), which makes most '
         "devices say EHLO. If it still says HELO, it cannot do client submission by itself: use Direct Send or a "
-        "connector on port 25, or let it send to relayprobe.",
+        "connector on port 25, or let it send through a relay.",
         "any": "Nothing is needed in this mode: HELO is enough for mail without TLS and login.",
     },
     repair="the relay takes HELO, and a login after it, and greets Office 365 with EHLO",

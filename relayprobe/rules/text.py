@@ -57,7 +57,7 @@ def header_from_not_auth_user(session: Session) -> Iterator[Evidence]:
     answer=dict.fromkeys(MODES, replies.BARE_LINE_FEEDS),
     fix={
         "any": "Update the device or program: every line must end in CR LF. Scripts: pipe the message through "
-        "unix2dos, or let sendmail's kin send it. No menu has a setting for this; let the device send to relayprobe "
+        "unix2dos, or let sendmail's kin send it. No menu has a setting for this; let the device send through a relay "
         "where it cannot be updated.",
     },
     repair="the relay ends every line in CR LF",
@@ -96,7 +96,7 @@ def bare_lf(session: Session) -> Iterator[Evidence]:
     answer=dict.fromkeys(MODES, replies.TIMED_OUT),
     fix={
         "any": "Update the device or program: a message ends in CR LF, a dot, and CR LF. Scripts: send "
-        "`\\r\\n.\\r\\n`. No menu has a setting for this; let the device send to relayprobe where it cannot be "
+        "`\\r\\n.\\r\\n`. No menu has a setting for this; let the device send through a relay where it cannot be "
         "updated.",
     },
     repair="the relay recognizes such an end by the silence after it, and sends the right one on",

@@ -39,7 +39,7 @@ _RELAY_TAKES_ANY = (
     answer=dict.fromkeys(MODES, replies.UNRECOGNIZED_COMMAND),
     fix={
         "submission": f"{_MENU_STARTTLS}, not SSL/TLS, SMTPS or SMTP over SSL, and set the port to 587. Where the menu "
-        "has no STARTTLS, let the device send to relayprobe.",
+        "has no STARTTLS, let the device send through a relay.",
         "any": f"{_MENU_STARTTLS}, or none, not SSL/TLS, SMTPS or SMTP over SSL, and set the port to 25.",
     },
     repair="the relay takes TLS from the first octet, and speaks STARTTLS to Office 365",
@@ -109,7 +109,7 @@ def no_tls(session: Session) -> Iterator[Evidence]:
     fix={
         "submission": "Look for a firmware update, or for a setting of TLS versions (TLS 1.2 on); in programs for "
         "Windows, the newer .NET with SystemDefaultTlsVersions. Without either, the device cannot do client submission "
-        "by itself: let it send to relayprobe.",
+        "by itself: let it send through a relay.",
         "any": f"Look for a firmware update, or {_MENU_OFF}.",
     },
     repair=_RELAY_TAKES_ANY,
@@ -161,7 +161,7 @@ def sslv3_only(session: Session) -> Iterator[Evidence]:
     blocks=MODES,
     fix={
         "submission": "Look for a firmware update, or for a list of ciphers in the security settings: one with ECDHE "
-        "and AES has to be on (best AES-GCM). Without either, let the device send to relayprobe.",
+        "and AES has to be on (best AES-GCM). Without either, let the device send through a relay.",
         "any": f"Look for a firmware update or a list of ciphers in the security settings, or {_MENU_OFF}.",
     },
     repair=_RELAY_TAKES_ANY,
@@ -179,7 +179,7 @@ def legacy_ciphers_only(session: Session) -> Iterator[Evidence]:
     alert, whatever version of TLS it offers."""
     for event, sent in session.hellos:
         if sent.hello and sent.hello.suites and taken.TAKEN.isdisjoint(sent.hello.suites):
-            names = sent.hello.suite_names
+            names = [name for name in sent.hello.suite_names if not name.endswith("_SCSV")]
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             yield Evidence(
                 event, f"the TLS hello offers {', '.join(names[:3])}{more}, and Office 365 takes none of them"

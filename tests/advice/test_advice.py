@@ -48,7 +48,7 @@ def test_findings_are_weighed_for_the_mode_and_the_worst_comes_first() -> None:
 
 def test_verdicts_of_a_device_that_logs_in() -> None:
     found = judged(TLS_LOGIN)
-    assert found["submission"] == Verdict("submission", True, (), (), True)
+    assert found["submission"] == Verdict("submission", True, (), (), (), True)
     assert found["direct-send"].blockers == found["connector"].blockers == ("auth-not-advertised",)
     assert found["direct-send"].repairs
 
@@ -62,7 +62,7 @@ def test_verdicts_of_a_device_without_tls_and_login() -> None:
 
 
 def test_nothing_is_proven_where_nothing_was_sent() -> None:
-    assert judged("probe-session-no-data-bare")["submission"] == Verdict("submission", True, (), (), False)
+    assert judged("probe-session-no-data-bare")["submission"] == Verdict("submission", True, (), (), (), False)
     assert not judged("no-auth-not")["submission"].proven  # the login was refused
 
 
@@ -113,10 +113,10 @@ def test_without_recipients_the_recommended_mode_is_advised() -> None:
 @pytest.mark.parametrize(
     ("name", "mode"), [("tls10-11-only", "direct-send"), ("sslv3-only", "direct-send"), ("bare-lf", "submission")]
 )
-def test_what_the_device_cannot_do_relayprobe_can(name: str, mode: str) -> None:
+def test_what_the_device_cannot_do_a_relay_can(name: str, mode: str) -> None:
     found = advice(name)
     assert found.mode == mode
-    assert "Through relayprobe" in found.because
+    assert "A relay between" in found.because
 
 
 def test_old_tls_is_switched_off_at_the_mx_endpoint() -> None:

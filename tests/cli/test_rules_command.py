@@ -13,7 +13,7 @@ from tests.cli.kept import refusal, run
 def test_all_rules_are_listed() -> None:
     listed = run("rules").stdout
     assert [id for id in RULES if f"  {id} " not in listed] == []
-    assert [json.loads(line)["id"] for line in run("rules", "--json").stdout.splitlines()] == list(RULES)
+    assert [json.loads(line)["rule"] for line in run("rules", "--json").stdout.splitlines()] == list(RULES)
 
 
 @pytest.mark.parametrize("id", RULES)
