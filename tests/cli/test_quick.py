@@ -12,7 +12,7 @@ from relayprobe.store import Row, Store
 from tests.cli.kept import NO_LOGIN, Held, keep
 from tests.clients.listening import COMMAND, environment
 
-SLOW = {"pydantic", "aiosmtpd", "cryptography", "rich", "asyncio"}
+SLOW = {"pydantic", "aiosmtpd", "cryptography", "rich", "structlog"}
 
 
 def loaded(*arguments: str | Path) -> tuple[str, set[str]]:

@@ -115,7 +115,7 @@ def test_show_finds_a_session(folder: Path, name: str, id: str) -> None:
     [
         ("aa", "'aa' may be any of aa00000001, aa00000002: give more of it"),
         ("dd", "there is no session 'dd' in {}: `relayprobe sessions` lists them"),
-        ("../x", "there is no session '../x' in {}: `relayprobe sessions` lists them"),
+        ("a b", "there is no session 'a b' in {}: `relayprobe sessions` lists them"),
         ("%", "there is no session '%' in {}: `relayprobe sessions` lists them"),
     ],
 )

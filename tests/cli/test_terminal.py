@@ -51,6 +51,21 @@ def test_a_terminal_that_knows_ascii_alone(hostile: Path) -> None:
     assert (shown.returncode, shown.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    "verb", [["show", "last"], ["show", "last", "--json"], ["sessions", "--json"], ["export", "last"]]
+)
+def test_a_reader_that_has_seen_enough(folder: Path, verb: list[str]) -> None:
+    """As with `| head`."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "wb") as stdout:
+        command = [*COMMAND, *verb, "--data", str(folder)]
+        done = subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, env=environment(), timeout=60, check=False
+        )
+    assert done.stderr == b""
+
+
 # What could move the cursor, set a title, turn the direction of text, forge a line; and letters that may stay.
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b[31m\x9b31m\x85\u202e\u2066\u200f\u2028\u200b\0\x08\x7f\rFORGED b\xfcro".encode()
 USER = b64encode(HOSTILE + b"\nFORGED\n")
