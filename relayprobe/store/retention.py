@@ -79,7 +79,7 @@ def sweep(
 def _old_sessions(connection: sqlite3.Connection, folder: Path, age: float | None, now: float) -> Iterator[None]:
     if age is None:
         return
-    oldest = "SELECT rowid, id FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?"
+    oldest = "SELECT rowid, id FROM sessions WHERE started < ? AND ended IS NOT NULL ORDER BY started LIMIT ?"
     while keys := _keys(connection, oldest, now - age, _BITE):
         _forget(connection, folder, keys)
         yield
@@ -113,14 +113,16 @@ def _old_bodies(
 ) -> Iterator[None]:
     if age is None:
         return
-    oldest = "SELECT rowid, id FROM sessions WHERE ended < ? AND purged = 0 ORDER BY ended LIMIT ?"
+    oldest = (
+        "SELECT rowid, id FROM sessions WHERE started < ? AND ended IS NOT NULL AND purged = 0 ORDER BY started LIMIT ?"
+    )
     while keys := _keys(connection, oldest, now - age, _BITE):
         _empty(connection, folder, keys, trim)
         yield
 
 
 def _oldest(connection: sqlite3.Connection, limit: int) -> list[_Key]:
-    return _keys(connection, "SELECT rowid, id FROM sessions WHERE ended IS NOT NULL ORDER BY ended LIMIT ?", limit)
+    return _keys(connection, "SELECT rowid, id FROM sessions WHERE ended IS NOT NULL ORDER BY started LIMIT ?", limit)
 
 
 def _keys(connection: sqlite3.Connection, sql: str, *values: float) -> list[_Key]:

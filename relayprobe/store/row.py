@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -32,6 +33,7 @@ class Row:
     octets: int = 0
 
 
+@lru_cache(1024)  # devices come again and again
 def host_of(peer: str) -> str:
     """The host of `host:port`, `[host]:port` or a host alone, spelt one way: `[::FFFF:1.2.3.4]:25` is `1.2.3.4`."""
     host = peer.strip()

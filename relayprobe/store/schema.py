@@ -34,7 +34,6 @@ def _1_sessions(connection: sqlite3.Connection) -> None:
             purged INTEGER NOT NULL DEFAULT 0)""")
     connection.execute("CREATE INDEX IF NOT EXISTS sessions_started ON sessions (started, id)")
     connection.execute("CREATE INDEX IF NOT EXISTS sessions_host ON sessions (host, started)")
-    connection.execute("CREATE INDEX IF NOT EXISTS sessions_ended ON sessions (ended, purged)")
     # events: JSON texts, one a line. seq only grows within a session, for SQLite gives the highest number plus one.
     connection.execute(
         "CREATE TABLE IF NOT EXISTS pieces (seq INTEGER PRIMARY KEY, session TEXT NOT NULL, events TEXT)"
@@ -50,6 +49,15 @@ def _1_sessions(connection: sqlite3.Connection) -> None:
         CREATE TABLE IF NOT EXISTS remains (
             session TEXT NOT NULL, n INTEGER NOT NULL, head BLOB NOT NULL, PRIMARY KEY (session, n))""")
 
+
+_COLUMNS = {
+    "sessions": "id, started, ended, touched, peer, host, listener, context, users, senders, findings, worst, messages, "
+    "octets, purged",
+    "pieces": "seq, session, events",
+    "bodies": "session, n, head, large",
+    "remains": "session, n, head",
+}
+"""What the tables must have, for a damaged schema is met here and not at the first write."""
 
 MIGRATIONS: tuple[Migration, ...] = (_1_sessions,)
 
@@ -182,7 +190,7 @@ def _prove(connection: sqlite3.Connection, folder: Path) -> None:
         if found != "ok":
             raise _damaged(folder, found.replace("\n", " "))
     with transaction(connection):
-        for table in ("sessions", "pieces", "bodies", "remains"):
-            connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
+        for table, columns in _COLUMNS.items():
+            connection.execute(f"SELECT {columns} FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
         connection.execute("INSERT INTO pieces (session) VALUES ('')")
         connection.execute("DELETE FROM pieces WHERE session = ''")
