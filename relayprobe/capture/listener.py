@@ -38,14 +38,14 @@ log = structlog.get_logger(__name__)
 
 TICK = 0.1
 FLUSH_EVERY = 0.25
-GATHER = 0.002
-"""Seconds in which sessions that wait for the disk are gathered for one transaction."""
-
 NOTICEABLE_LAG = 0.005
 """Seconds of lateness from which the loop's lag is kept with the sessions it touched."""
 
 LOOKED_BACK, LOOKED_BACK_SECONDS, DEVICES = 8, 600.0, 500
 """How many earlier sessions of a device its rules may see, how old they may be, and of how many devices."""
+
+MOST_BEHIND = 16 * 2**20
+"""Octets not yet on the disk from which devices are made to wait."""
 
 LONG_SESSION = 200
 """Events from which a session is judged beside the loop, not in it."""
@@ -134,7 +134,8 @@ class Listener:
         self._beside = ThreadPoolExecutor(1, "judge")  # one: more would only keep the loop waiting
         self._judging: set[asyncio.Task[None]] = set()
         self._room = (0.0, 0)
-        self._commit: asyncio.Future[None] | None = None
+        self._commit: asyncio.Future[None] | None = None  # what sessions wait for that no transaction has begun for
+        self._committing = False
 
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Listen on all ports, and on sockets that were handed over. Raises ListenError."""
@@ -228,6 +229,11 @@ class Listener:
         """The SMTP side of a new session."""
         return self._template.clone(tap)
 
+    @property
+    def behind(self) -> bool:
+        """Whether the disk does not keep up: then devices are made to wait."""
+        return self._store.backlog > MOST_BEHIND
+
     def room_for(self, size: int) -> bool:
         """Whether the disk has room for half as much again as a message of so many octets."""
         now = time.monotonic()
@@ -240,18 +246,30 @@ class Listener:
     async def stored(self) -> None:
         """Wait until all that was handed to the store is on the disk. Raises StoreError where it cannot be.
 
-        Sessions that ask within a moment share one transaction and one wake-up.
+        Sessions that ask while a transaction is under way share the next one, and one wake-up.
         """
         if self._commit is None:
             self._commit = self.loop.create_future()
-            self.loop.call_later(GATHER, self._ask_store)
+            if not self._committing:
+                self._committing = True
+                self.loop.call_soon(self._ask_store)
         await asyncio.shield(self._commit)
 
     def _ask_store(self) -> None:
         waiting, self._commit = self._commit, None
         assert waiting is not None
         done = self._store.flushed()
-        done.add_done_callback(lambda done: self.loop.call_soon_threadsafe(_settle, waiting, done.exception()))
+        done.add_done_callback(lambda done: self.loop.call_soon_threadsafe(self._settle, waiting, done.exception()))
+
+    def _settle(self, waiting: asyncio.Future[None], error: BaseException | None) -> None:
+        self._committing = self._commit is not None
+        if self._commit is not None:
+            self._ask_store()
+        if error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(error)
+            waiting.exception()  # those who wait have it; nobody else need be told
 
     # The end of a session
 
@@ -310,6 +328,9 @@ class Listener:
             if late > NOTICEABLE_LAG:
                 for tap in self._taps:
                     tap.recorder.lag = max(tap.recorder.lag, late)
+            if not self.behind:
+                for tap in self._taps:
+                    tap.resume()
             if now - flushed >= FLUSH_EVERY:
                 flushed = now
                 for tap in self._taps:
@@ -338,14 +359,6 @@ class Listener:
             log.warning("device refused", peer=host, why=why)
             if len(self._refused) > DEVICES:
                 self._refused.popitem(last=False)
-
-
-def _settle(waiting: asyncio.Future[None], error: BaseException | None) -> None:
-    if error is None:
-        waiting.set_result(None)
-    else:
-        waiting.set_exception(error)
-        waiting.exception()  # those who wait have it; nobody else need be told
 
 
 def summary(row: Row, session: Session, findings: Sequence[Finding]) -> Row:

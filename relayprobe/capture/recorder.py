@@ -17,12 +17,17 @@ import structlog
 from relayprobe.store import BodyFile, Row, Store, StoreError
 from relayprobe.wire.codec import to_json
 from relayprobe.wire.dialogue import HEAD_LIMIT, BodyPart, Dialogue, Output
-from relayprobe.wire.events import Body, Closed, Event, Side, TlsUp
+from relayprobe.wire.events import Body, Closed, Credentials, Event, Line, Side, TlsUp
+from relayprobe.wire.session import sender_side
 
 log = structlog.get_logger(__name__)
 
-KEPT_EVENTS = 20000
-"""Events that a session may have; what comes after them is neither kept nor shown, and the session is ended."""
+MOST_EVENTS, MOST_OCTETS = 20000, 4 * 2**20
+"""Events that a session may have, and octets of lines in them. What the device says beyond is neither kept nor shown,
+and the session is ended."""
+
+HEADS = 2**20
+"""Octets of messages that a session's events hold in memory; the store has them all."""
 
 
 class Onlooker(Protocol):
@@ -52,6 +57,7 @@ class Recorder:
         self.events: list[Event] = []
         self.lag = 0.0
         self.full = False
+        self._octets = self._heads = 0
         self._began = time.perf_counter()
         self._store = store
         self._dialogue = Dialogue(accounts)
@@ -135,16 +141,26 @@ class Recorder:
             if isinstance(output, BodyPart):
                 self._body_part(output.data)
                 continue
-            if len(self.events) >= KEPT_EVENTS and not isinstance(output, Closed):
-                self.full = True
+            if self.full and sender_side(output) == "client" and not isinstance(output, Closed):
                 continue
-            self.events.append(output)
+            self.events.append(self._remembered(output))
             self._unsaved.append(to_json(self._stored(output)))
             for onlooker in self._onlookers:
                 try:
                     onlooker.event(self.id, output)
                 except Exception:  # who looks on must not disturb what is recorded
                     log.exception("an onlooker failed", session=self.id)
+
+    def _remembered(self, event: Event) -> Event:
+        """An event as it is kept until the session is judged: of many or large messages, only the facts."""
+        if isinstance(event, Line | Credentials):
+            self._octets += len(event.raw)
+            self.full = self._octets > MOST_OCTETS or len(self.events) >= MOST_EVENTS
+        elif isinstance(event, Body):
+            self._heads += len(event.raw)
+            if self._heads > HEADS:
+                return replace(event, raw=b"")
+        return event
 
     def _stored(self, event: Event) -> Event:
         """An event as the store keeps it: the text of a message apart, where it can be purged."""

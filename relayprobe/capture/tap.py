@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CHUNK = 131072
 """Octets read from a socket at once."""
 
+LINES_PIECE, TEXT_PIECE = 4096, 65536
+"""Octets that are worked on at once: a flood of empty lines is stopped by its limit before all of it is read."""
+
 BACKLOG = 131072
 """Octets of commands not yet read at which a device is made to wait."""
 
@@ -75,6 +78,7 @@ class Tap(asyncio.BufferedProtocol):
         self._view = _SHARED if _SHARED is not None else memoryview(bytearray(CHUNK))
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
+        self._unread = False  # it does not read its answers
         self._heard = False  # the device has said something in clear
         self._hello: HelloReader
         self._shaking = False  # an octet of the handshake has come
@@ -161,26 +165,25 @@ class Tap(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The device does not read its answers: then it is not listened to either."""
+        self._unread = True
         self._pause()
 
     def resume_writing(self) -> None:
         """It has read them."""
-        self._resume()
+        self._unread = False
+        self.resume()
 
     def resume(self) -> None:
-        """The SMTP side has read from its backlog."""
-        if self._paused and len(self.smtp.lines) < BACKLOG:
-            self._resume()
+        """Listen again, where nothing speaks against it any more."""
+        if self._paused and not self._unread and len(self.smtp.lines) < BACKLOG and not self.listener.behind:
+            self._paused = False
+            if not self._raw.is_closing():
+                self._raw.resume_reading()
 
     def _pause(self) -> None:
         if not self._paused and not self._raw.is_closing():
             self._paused = True
             self._raw.pause_reading()
-
-    def _resume(self) -> None:
-        if self._paused and not self._raw.is_closing():
-            self._paused = False
-            self._raw.resume_reading()
 
     # Towards the SMTP side
 
@@ -214,14 +217,24 @@ class Tap(asyncio.BufferedProtocol):
                 pass
 
     def _clear(self, data: bytes) -> None:
+        while data and not self._raw.is_closing():
+            size = TEXT_PIECE if self.recorder.in_text else LINES_PIECE
+            self._piece(data[:size])
+            data = data[size:]
+
+    def _piece(self, data: bytes) -> None:
         was_in_text = self.recorder.in_text
         self.recorder.heard("client", data)
         if self.recorder.in_text != was_in_text:
             self._text_began = self._last
         self.smtp.data_received(data)
+        if self.recorder.full:
+            self.smtp.say("421 4.7.0 Too much was said in one session, closing connection")
+            self._close("limit")
+            return
         if not self.smtp.lines.partial:
             self._line_began = self._last
-        if len(self.smtp.lines) > BACKLOG and self.smtp.watch is None:
+        if self.listener.behind or (len(self.smtp.lines) > BACKLOG and self.smtp.watch is None):
             self._pause()
 
     def _go_plain(self) -> None:

@@ -51,8 +51,8 @@ def _1_sessions(connection: sqlite3.Connection) -> None:
 
 
 _COLUMNS = {
-    "sessions": "id, started, ended, touched, peer, host, listener, context, users, senders, findings, worst, messages, "
-    "octets, purged",
+    "sessions": "id, started, ended, touched, peer, host, listener, context, users, senders, findings, worst, "
+    "messages, octets, purged",
     "pieces": "seq, session, events",
     "bodies": "session, n, head, large",
     "remains": "session, n, head",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from relayprobe.capture import listener as listening
+from relayprobe.capture import recorder as recording
 from relayprobe.capture import tap as tapping
 from relayprobe.capture.listener import Listener, ListenError, Manner, Port
 from relayprobe.capture.smtp import Limits
@@ -99,6 +100,55 @@ async def test_misbehaviour_ends_a_session(start: Any, line: bytes, times: int, 
     session = await running.session(0)
     assert session.closed is not None
     assert session.closed.how == "limit"
+
+
+async def test_endless_talk_ends_a_session(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MOST_EVENTS", 300)
+    running = await start(pin="plain")
+
+    def device() -> bytes:
+        connection = connect(running.address)
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n" * 20_000)
+        return to_the_end(connection)
+
+    await asyncio.to_thread(device)
+    session = await running.session(0)
+    assert session.closed is not None
+    assert session.closed.how == "limit"
+    assert len(session.events) < 1000
+
+
+async def test_many_messages_do_not_stay_in_memory(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "HEADS", 10_000)
+    running = await start(pin="plain")
+    text = b"Subject: x\r\n\r\n" + b"x" * 4000 + b"\r\n.\r\n"
+    session = await running.play(talk, running.address, *[*ENVELOPE, text] * 10)
+    assert sum(len(message.body.raw) for message in session.messages) < 10_000
+    with running.archive() as archive:
+        assert all(archive.body(session.id, n) == text for n in range(10))
+
+
+async def test_devices_wait_for_a_slow_disk(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = await start(pin="plain")
+    monkeypatch.setattr(listening, "MOST_BEHIND", -1)  # as if a disk could not keep up at all
+    heard: list[bytes] = []
+
+    def device() -> None:
+        connection = connect(running.address)
+        connection.sendall(b"EHLO a\r\n")
+        connection.recv(65536)
+        connection.settimeout(0.3)
+        connection.sendall(b"NOOP\r\n")
+        with contextlib.suppress(TimeoutError):
+            heard.append(connection.recv(65536))
+        monkeypatch.undo()
+        connection.settimeout(10)
+        heard.append(connection.recv(65536))
+        connection.close()
+
+    await running.play(device)
+    assert [reply[:4] for reply in heard] == [b"250 "]
 
 
 async def test_a_line_without_an_end_is_cut(start: Any) -> None:

@@ -17,7 +17,7 @@ from relayprobe.cli import main
 from relayprobe.store import Row, Store
 from relayprobe.wire.events import Closed, Connected
 from relayprobe.wire.session import Site, session_of
-from tests.transcript import Said, said
+from tests.transcript import said
 
 SITE = Site(domains=("contoso.com",))
 LISTENER = "0.0.0.0:2525"
@@ -71,7 +71,7 @@ class Held:
     """A session to keep."""
 
     id: str
-    dialogue: str | Said
+    dialogue: str
     peer: str = "192.168.1.20:40000"
     started: float = 1_700_000_000.0
     mode: str | None = None
@@ -106,7 +106,7 @@ def _keep(store: Store, held: Held) -> None:
         trouble=lambda error: None,
     )
     recorder.note(Connected(0.0, held.peer, LISTENER))
-    for side, octets in said(held.dialogue) if isinstance(held.dialogue, str) else held.dialogue:
+    for side, octets in said(held.dialogue):
         recorder.heard(side, octets)
     recorder.finish(Closed(recorder.now(), "server", "quit"))
 

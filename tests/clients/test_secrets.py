@@ -96,7 +96,6 @@ DIALOGUES: dict[str, list[bytes]] = {
     "bare-cr": [b"AUTH PLAIN " + PLAIN + b"\r"],
     "cut-in-the-line": [b"AUTH PLAIN " + PLAIN[:-4] + b"\x04"],
     "cut-in-the-password": [b"AUTH LOGIN", b64(U), b64(P)[:-4] + b"\x04"],
-    "cut-in-the-verb": [b"AUT\x04", b64(P) + b"\x04"],
     "pipelined": [b"\r\n".join([*LOGIN, b"NOOP", b""])],
     "pipelined-wrong": [b"\r\n".join([b"AUTH LOGIN", b64(b"nobody"), b64(P), P, b"QUIT", b""])],
     "behind-starttls": [b"STARTTLS\r\nAUTH PLAIN " + PLAIN + b"\r\n" + b64(P) + b"\r\n"],
