@@ -1,11 +1,11 @@
 """Plays a device from a script: what it sends, how, and what it must be answered. Real sockets, loopback only.
 
-A script is a text file. `C: text` sends a line, `C~ text` octets with escapes, `C** n X` a run of one character,
-`C*S n text = codes` a command n times; `S: codes` wants a reply (`250`, `451 5.7.3|530`, `eof`, `tls-alert`, 
-`tls-hello`, `none seconds`), `S= text` its last line, `S1:` a reply of one line, `Sone:` one in a single segment; `T: starttls`, `T:
-implicit` and `T: hello` shake hands, with options; `W: seconds`, `X: fin|rst`, `J: new`, `M: passage`. `cap| ` marks a
-step against the listener, `sim| ` one against an imitation of Office 365. `@` lines describe: `@expect` the findings,
-`@level`, `@endpoint` and so on.
+A script is a text file. `C: text` sends a line, `C~ text` octets with escapes, `C** n X` a run of one character, `C*S
+n text = codes` a command n times; `S: codes` wants a reply (`250`, `451 5.7.3|530`, `eof`, `tls-alert`, `tls-hello`,
+`none seconds`), `S= text` its last line, `S1:` a reply of one line, `Sone:` one in a single segment; `T: starttls`,
+`T: implicit` and `T: hello` shake hands, with options; `W: seconds`, `X: fin|rst`, `J: new`, `M: passage`. `cap| `
+marks a step against the listener, `sim| ` one against an imitation of Office 365. `@` lines describe: `@expect` the
+findings, `@level`, `@endpoint` and so on.
 """
 
 from __future__ import annotations
