@@ -74,8 +74,8 @@ def implicit_tls_on_starttls_port(session: Session) -> Iterator[Evidence]:
     answer={"submission": replies.STARTTLS_REQUIRED},
     fix={
         "submission": f"{_MENU_STARTTLS}, port 587. A device that has no such setting cannot do client submission by "
-        "itself: use Direct Send (recipients in your own domain) or a connector, on port 25, or let it send to "
-        "relayprobe.",
+        "itself: use Direct Send (recipients in your own domain) or a connector, on port 25, or let it send through "
+        "a relay.",
         "any": "Nothing is needed in this mode: the MX endpoint takes mail without TLS. STARTTLS is better where the "
         "device has it.",
     },
@@ -134,8 +134,8 @@ def tls10_11_only(session: Session) -> Iterator[Evidence]:
     "The device can do no TLS at all, only SSL 3.0 or older",
     blocks=MODES,
     fix={
-        "submission": "No setting will help; look for a firmware update. Without one, let the device send to "
-        "relayprobe, with the encryption set to none.",
+        "submission": "No setting will help; look for a firmware update. Without one, let the device send through "
+        "a relay, with the encryption set to none.",
         "any": f"Look for a firmware update, or {_MENU_OFF}.",
     },
     repair="the relay takes clear text on the local network: set the device's encryption to none",

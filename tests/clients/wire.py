@@ -31,16 +31,17 @@ class Wire:
         except OSError:
             return
         with device, socket.create_connection(("127.0.0.1", self._target)) as listener:
-            answers = Thread(target=_pass_on, args=(listener, device, self.server))
+            # A listener that has closed has heard all it wants: a device that keeps its side open is not waited for.
+            answers = Thread(target=_pass_on, args=(listener, device, self.server, socket.SHUT_RDWR))
             answers.start()
-            _pass_on(device, listener, self.client)
+            _pass_on(device, listener, self.client, socket.SHUT_WR)
             answers.join()
 
 
-def _pass_on(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
+def _pass_on(source: socket.socket, sink: socket.socket, kept: bytearray, at_the_end: int) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             kept += data
             sink.sendall(data)
     with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
+        sink.shutdown(at_the_end)
