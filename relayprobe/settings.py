@@ -18,6 +18,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -51,8 +54,15 @@ def _network(value: Any) -> Any:
     return value
 
 
+def _host_name(value: Any) -> Any:
+    if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
+        raise ValueError("write a host name: letters, digits, hyphens and dots, such as relayprobe.local")
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+HostName = Annotated[str, BeforeValidator(_host_name)]
 Cidr = Annotated[Network, BeforeValidator(_network)]
 Count = Annotated[int, Field(gt=0)]
 ModeName = Literal["submission", "direct-send", "connector"]
@@ -78,7 +88,7 @@ class ListenSettings(Section):
 
     on: tuple[str, ...] = ("0.0.0.0:2525",)
     allow: tuple[Cidr, ...] = ()
-    name: str = "relayprobe.local"
+    name: HostName = "relayprobe.local"
     mode: ModeName | None = None
     mechanisms: tuple[str, ...] = ("LOGIN", "PLAIN", "XOAUTH2")
     cert: Path | None = None

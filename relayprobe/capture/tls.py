@@ -68,8 +68,18 @@ def own_certificate(folder: Path, name: str, now: datetime.datetime | None = Non
     """The certificate and key in the data folder, made if they are missing, bear another name or end soon.
 
     `ca.pem`, `ca-key.pem`: the authority, for ten years. `cert.pem` (with the authority behind it), `key.pem`: for two.
+    Raises CertificateError where one that is there cannot be read.
     """
-    now = now or datetime.datetime.now(datetime.UTC)
+    try:
+        return _own_certificate(folder, name, now or datetime.datetime.now(datetime.UTC))
+    except ValueError:
+        raise CertificateError(
+            f"the certificate that relayprobe made in {folder} is damaged: remove ca.pem, ca-key.pem, cert.pem and "
+            "key.pem there, and it makes them anew"
+        ) from None
+
+
+def _own_certificate(folder: Path, name: str, now: datetime.datetime) -> tuple[Path, Path]:
     paths = {part: folder / f"{part}.pem" for part in ("ca", "ca-key", "cert", "key")}
     if all(path.exists() for path in paths.values()):
         made = x509.load_pem_x509_certificate(paths["cert"].read_bytes())

@@ -76,7 +76,10 @@ def command(
         "log": {"file": log_file, "form": log_format},
     }
     chosen = settings(config, only_given(given))
-    logs.set_up(chosen.log.form, chosen.log.file, logging.DEBUG if verbose else logging.INFO)
+    try:
+        logs.set_up(chosen.log.form, chosen.log.file, logging.DEBUG if verbose else logging.INFO)
+    except logs.LogError as error:
+        fail(str(error))
     if config is not None and chosen.accounts and config.stat().st_mode & 0o004:
         log.warning("others on this machine can read the passwords in the configuration", file=str(config))
     show = None if quiet or as_json else Terminal(no_color)

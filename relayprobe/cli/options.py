@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -48,12 +49,14 @@ def common(function: F) -> F:
 
     @functools.wraps(function)
     def guarded(*arguments: Any, **given: Any) -> Any:
-        from relayprobe.logs import LogError
         from relayprobe.store import StoreError
 
         try:
-            return function(*arguments, **given)
-        except (StoreError, LogError) as error:
+            try:
+                return function(*arguments, **given)
+            finally:
+                sys.stdout.flush()
+        except StoreError as error:
             raise Wrong(str(error)) from None
         except BrokenPipeError:
             # The reader, `head` for one, has seen enough.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -33,6 +34,8 @@ class Terminal:
 
     def __init__(self, no_color: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        if isinstance(self._stream, io.TextIOWrapper):
+            self._stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII alone
         self._console: Console | None = None
         self._silent = False
         if self._stream.isatty() and not no_color and not os.environ.get("NO_COLOR"):

@@ -97,17 +97,16 @@ def session_from_object(thing: Mapping[str, Any]) -> Session:
     if not isinstance(inner, Mapping) or not isinstance(inner.get("events"), list):
         raise NotASession("it has no list of events: export a session with `relayprobe export --as json`")
     try:
-        events = [from_object(event) for event in inner["events"]]
-    except (ValueError, TypeError) as error:
+        return session_of(
+            [from_object(event) for event in inner["events"]],
+            id=str(inner.get("id", "")),
+            started=float(inner.get("started") or 0.0),
+            mode=inner.get("mode"),
+            imitate=inner.get("imitate"),
+            site=site_from_object(inner.get("site") or {}),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
         raise NotASession(str(error)) from None
-    return session_of(
-        events,
-        id=str(inner.get("id", "")),
-        started=float(inner.get("started") or 0.0),
-        mode=inner.get("mode"),
-        imitate=inner.get("imitate"),
-        site=site_from_object(inner.get("site") or {}),
-    )
 
 
 def site_from_object(thing: Mapping[str, Any]) -> Site:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from json.encoder import encode_basestring_ascii
+from math import isfinite
 from typing import Any
 
 from relayprobe.wire.events import (
@@ -81,7 +82,7 @@ def from_object(thing: Mapping[str, Any]) -> Event:
     try:
         kind = KINDS[thing["kind"]]
         return kind(**_arguments(kind, thing))
-    except (KeyError, TypeError, AttributeError, UnicodeEncodeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"not an event of this version: {error}") from None
 
 
@@ -95,16 +96,25 @@ def _fields_of(record: Any) -> dict[str, Any]:
 
 
 def _arguments(kind: Any, thing: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, _, _ in _FIELDS[kind]:
-        if name not in thing:
-            continue
-        value = thing[name]
-        if name in _NESTED and value is not None:
-            value = _NESTED[name](**_arguments(_NESTED[name], value))
-        elif name == "raw":
-            value = value.encode("latin-1")
-        elif isinstance(value, list):
-            value = tuple(value)
-        found[name] = value
-    return found
+    return {f.name: _read(f, thing[f.name]) for f in fields(kind) if f.name in thing}
+
+
+def _read(field: Field[Any], value: Any) -> Any:
+    """The value of a field, which may come from a stranger's file. Raises TypeError or ValueError."""
+    wanted = str(field.type)
+    if value is None and wanted.endswith("None"):
+        return None
+    if field.name in _NESTED:
+        return _NESTED[field.name](**_arguments(_NESTED[field.name], value))
+    if wanted == "bytes":
+        return value.encode("latin-1")
+    if wanted.startswith("tuple"):
+        member = int if "int" in wanted else str
+        if isinstance(value, list) and all(type(one) is member for one in value):
+            return tuple(value)
+    elif wanted.startswith("float"):
+        if type(value) in (int, float) and isfinite(value):
+            return float(value)
+    elif type(value) is {"int": int, "bool": bool}.get(wanted.partition(" ")[0], str):
+        return value  # the words of a Literal are text
+    raise TypeError(f"{field.name} cannot be {value!r}"[:80])
