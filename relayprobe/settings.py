@@ -54,6 +54,25 @@ def _network(value: Any) -> Any:
     return value
 
 
+def _count(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("write a number")
+    return value
+
+
+def _names(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise ValueError('write a list of names, such as ["contoso.com"]')
+    return tuple(value)
+
+
+def _address(value: Any) -> Any:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError("write an address such as 203.0.113.7") from None
+
+
 def _host_name(value: Any) -> Any:
     if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
         raise ValueError("write a host name: letters, digits, hyphens and dots, such as relayprobe.local")
@@ -64,7 +83,10 @@ Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 HostName = Annotated[str, BeforeValidator(_host_name)]
 Cidr = Annotated[Network, BeforeValidator(_network)]
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Address = Annotated[str, BeforeValidator(_address)]
+Mechanism = Literal["LOGIN", "PLAIN", "XOAUTH2", "CRAM-MD5", "NTLM"]
 ModeName = Literal["submission", "direct-send", "connector"]
 
 
@@ -77,8 +99,8 @@ class Section(BaseModel):
 class SiteSettings(Section):
     """What is known of the place the devices send from."""
 
-    domains: tuple[str, ...] = ()
-    public_ip: str | None = None
+    domains: Names = ()
+    public_ip: Address | None = None
     connector: bool = False
     mx: str | None = None
 
@@ -90,7 +112,7 @@ class ListenSettings(Section):
     allow: tuple[Cidr, ...] = ()
     name: HostName = "relayprobe.local"
     mode: ModeName | None = None
-    mechanisms: tuple[str, ...] = ("LOGIN", "PLAIN", "XOAUTH2")
+    mechanisms: tuple[Mechanism, ...] = ("LOGIN", "PLAIN", "XOAUTH2")
     cert: Path | None = None
     key: Path | None = None
 

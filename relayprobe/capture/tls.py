@@ -50,7 +50,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers(CIPHERS)
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=lambda: "")  # nobody is there to type one
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise CertificateError(

@@ -68,6 +68,7 @@ def _judgements(
     from relayprobe.cli.judging import judge, judge_stored
     from relayprobe.cli.site import site_given
     from relayprobe.report.objects import NotASession, session_from_object
+    from relayprobe.report.visible import visible
     from relayprobe.store import Filter
 
     site = site_given(config)
@@ -75,7 +76,9 @@ def _judgements(
     for name in sessions:
         if not Path(name).is_file():
             if "." in name or "/" in name:  # no id has these
-                fail(f"there is no file {name}: name one that `relayprobe export --as json` wrote, or a session's id")
+                fail(
+                    f"there is no file {visible(name)}: name one that `relayprobe export --as json` wrote, or a session's id"
+                )
             stored.append(name)
             continue
         try:

@@ -50,6 +50,7 @@ def command(
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            os.chmod(output, 0o600)  # where it was there before
             file.write(content)
     except OSError as error:
         fail(f"cannot write {output} ({error.strerror}): name another file with --output")

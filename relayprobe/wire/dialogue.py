@@ -230,12 +230,12 @@ class Dialogue:
         if said.verb == b"AUTH" or (said.verb.startswith(b"AUTH") and not said.known):
             self._auth_command(line, at, ignored=not answered)
             due = "auth"
-        elif not said.known and self._refused_data and said.verb:
+        elif not said.known and self._refused_data and said.verb and not self._refused_auth:
             self._refused_data = False
             self._text = _Text(self.tls, refused=True)
             self._into_text(line, at)
             return
-        elif not said.known and secret.may_be_secret(line, self._seen_auth, self._refused_auth):
+        elif secret.hides_auth(line) if said.known else secret.may_be_secret(line, self._seen_auth):
             valid = secret.unbase64(line.strip()) is not None
             self._credentials(secret.masked_line(line), "stray", at, valid, ignored=not answered)
         else:

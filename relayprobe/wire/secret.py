@@ -27,11 +27,12 @@ LONG = 40
 """Octets of a password beyond which its base64 is wrapped by some devices (muquit/mailsend#22)."""
 
 _AUTH = re.compile(rb"(.*?AUTH\s*)(.*)", re.IGNORECASE | re.DOTALL)  # telnet negotiation or a BOM may precede it
-_WORD = re.compile(rb"[A-Za-z]{1,11}")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]+")
-_OTHER_SECRETS = re.compile(
-    rb"\s*(PASS\b|\S+\s+LOGIN\b|LOGIN\b|(?:PROXY-)?AUTHORIZATION:|COOKIE:|\S*(?:PASSWORD|PASSWD|PWD)\b)", re.IGNORECASE
+_WORD = re.compile(rb"[A-Z]+|[a-z]+|[A-Z][a-z]+|[0-9]+|[A-Za-z]{1,11}")
+_TOKEN = re.compile(rb"[A-Za-z0-9+/=_-]{8,}")
+_ANNOUNCED = re.compile(
+    rb"AUTH|AUHT|\bPASS|PASSW|\bPWD|\bLOGIN\b|\bPLAIN\b|BEARER|COOKIE:|SECRET|TOKEN|://[^/\s]*@", re.IGNORECASE
 )
+_HIDDEN = re.compile(rb"[\s\0]AUTH\s+[A-Z0-9]", re.IGNORECASE)
 
 
 class Exchange:
@@ -48,8 +49,8 @@ class Exchange:
         if raw is None:
             return None, None, False, False
         if stage == "user":
-            self.user = command.decoded(raw)
-            return self.user, None, True, self.user.isprintable()
+            self.user = user_name(raw)
+            return self.user, None, True, self.user is not None and self.user.isprintable()
         if stage == "password":
             return self.user, self.known_of(raw), True, False
         user, password = self._split(raw)
@@ -64,18 +65,18 @@ class Exchange:
                 user, second, password = rest.partition(b"\0")
                 if not second:  # one of the three is missing, and what looks like the user may be the password
                     return None, raw
-                return command.decoded(user), password
+                return user_name(user), password
             case "XOAUTH2" | "OAUTHBEARER":
-                found = re.search(rb"(?:^|[\x01,])(?:user|a)=([^\x01,]*)", raw)
-                return command.decoded(found[1]) if found else None, None
+                found = re.match(rb"(?:n,a|user)=([^\x00-\x20,^\\]*)", raw)
+                return user_name(found[1]) if found else None, None
             case "CRAM-MD5":  # RFC 2195: user SP digest
                 user, _, _ = raw.rpartition(b" ")
-                return command.decoded(user), None
+                return user_name(user), None
             case "DIGEST-MD5":
                 found = re.search(rb'username="([^"]*)"', raw)
-                return command.decoded(found[1]) if found else None, None
+                return user_name(found[1]) if found else None, None
             case "NTLM":
-                return ntlm_user(raw), None
+                return user_name((ntlm_user(raw) or "").encode()) or None, None
             case _:
                 return None, None
 
@@ -90,6 +91,16 @@ class Exchange:
             field_width=len(password) if len(password) in FIELD_WIDTHS else None,
             likeness=None if expected is None else likeness(password, expected),
         )
+
+
+def user_name(raw: bytes) -> str | None:
+    """A user name that may be shown; None for what cannot be one and may hold a password: a token of another mechanism,
+    or name and password in one field. A line end behind it stays, for devices have that fault."""
+    name = command.decoded(raw)
+    word = name.rstrip("\r\n")
+    if not word.isprintable() or ":" in word or "auth=" in word.lower() or ("@" in word and " " in word.strip()):
+        return None
+    return name
 
 
 def likeness(given: bytes, expected: str) -> Likeness:
@@ -143,17 +154,20 @@ def masked_line(line: bytes) -> bytes:
     return MASK + line[len(line.rstrip(b"\r\n")) :]
 
 
-def may_be_secret(line: bytes, after_auth: bool, after_refusal: bool) -> bool:
-    """Whether an unknown "command" may be a piece of a password: anything after a refused AUTH, a lone token of base64
-    at any time, and what other protocols carry their passwords in."""
+def may_be_secret(line: bytes, after_auth: bool) -> bool:
+    """Whether an unknown "command" may hold a secret: anything once AUTH was tried, what looks like base64 at any time,
+    and the words by which this and other protocols announce a password."""
     text = line.strip()
     if not text:
         return False
-    if after_refusal or _OTHER_SECRETS.match(text):
+    if after_auth or _ANNOUNCED.search(text):
         return True
-    if b" " in text or not _BASE64.fullmatch(text):
-        return False
-    return after_auth or not _WORD.fullmatch(text)
+    return any(_TOKEN.fullmatch(token) and not _WORD.fullmatch(token) for token in re.split(rb"[\s\0&]+", text))
+
+
+def hides_auth(line: bytes) -> bool:
+    """Whether an AUTH command stands behind a bare CR or a NUL within the line of another command."""
+    return b"UTH" in line.upper() and _HIDDEN.search(line) is not None
 
 
 def ntlm_user(raw: bytes) -> str | None:

@@ -107,6 +107,12 @@ DIALOGUES: dict[str, list[bytes]] = {
         b"CONNECT a:25 HTTP/1.1\r\nProxy-Authorization: Basic " + b64(U, b":", P) + b"\r\nCookie: " + P + b"\r\n"
     ],
     "pop3": [b"USER " + U, b"PASS " + P],
+    "login-name-and-password-in-one": [b"AUTH LOGIN " + b64(U, b":", P), b64(P)],
+    "cram-md5-name-and-password": [b"AUTH CRAM-MD5", b"AUTH CRAM-MD5", b64(U, b" ", P, b" x")],
+    "noop-with-auth": [b"NOOP AUTH PLAIN " + PLAIN],
+    "refused-then-in-a-refused-text": [b"AUTH DIGEST-MD5", b"DATA", P, b"."],
+    "http-query": [b"GET /?user=x&password=" + P + b" HTTP/1.1"],
+    "http-address": [b"GET http://" + b"user:" + P + b"@host/ HTTP/1.1"],
     "imap-login": [b"a1 LOGIN " + U + b" " + P],
     "imap-authenticate": [b"a1 AUTHENTICATE PLAIN " + PLAIN],
 }
