@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 TICK = 0.1
 FLUSH_EVERY = 0.25
+GATHER = 0.002
+"""Seconds in which sessions that wait for the disk gather for one transaction."""
+
 NOTICEABLE_LAG = 0.005
 """Seconds of lateness from which the loop's lag is kept with the sessions it touched."""
 
@@ -246,13 +249,13 @@ class Listener:
     async def stored(self) -> None:
         """Wait until all that was handed to the store is on the disk. Raises StoreError where it cannot be.
 
-        Sessions that ask while a transaction is under way share the next one, and one wake-up.
+        Sessions that ask within a moment, or while a transaction is under way, share the next one and its wake-up.
         """
         if self._commit is None:
             self._commit = self.loop.create_future()
             if not self._committing:
                 self._committing = True
-                self.loop.call_soon(self._ask_store)
+                self.loop.call_later(GATHER, self._ask_store)
         await asyncio.shield(self._commit)
 
     def _ask_store(self) -> None:
@@ -264,7 +267,7 @@ class Listener:
     def _settle(self, waiting: asyncio.Future[None], error: BaseException | None) -> None:
         self._committing = self._commit is not None
         if self._commit is not None:
-            self._ask_store()
+            self.loop.call_later(GATHER, self._ask_store)
         if error is None:
             waiting.set_result(None)
         else:

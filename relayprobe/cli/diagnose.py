@@ -76,9 +76,8 @@ def _judgements(
     for name in sessions:
         if not Path(name).is_file():
             if "." in name or "/" in name:  # no id has these
-                fail(
-                    f"there is no file {visible(name)}: name one that `relayprobe export --as json` wrote, or a session's id"
-                )
+                way_out = "name one that `relayprobe export --as json` wrote, or a session's id"
+                fail(f"there is no file {visible(name)}: {way_out}")
             stored.append(name)
             continue
         try:
