@@ -20,6 +20,10 @@ CR_PATIENCE = 0.3
 """Seconds of silence after a bare CR until it is taken as a line end."""
 
 
+HEADER_PATIENCE = 5.0
+"""Seconds that a PROXY header may pause."""
+
+
 class LineTooLong(Exception):
     """A line went past LINE_LIMIT without an end."""
 
@@ -80,17 +84,16 @@ class LineReader:
         return line
 
     async def _pass_over_preamble(self) -> None:
-        """A load balancer's PROXY header, version 2 or 1, is recorded by the tap and never answered."""
+        """A load balancer's PROXY header is recorded by the tap and never answered."""
         while not self._buffer and not self._eof:
             await self._more()
         while (size := proxy_header_size(bytes(self._buffer[:65552]))) is None:
-            if self._eof or await self._silence(CR_PATIENCE):
+            sure = len(self._buffer) >= 5  # no device begins so
+            if self._eof or await self._silence(HEADER_PATIENCE if sure else CR_PATIENCE):
                 size = 0
                 break
         del self._buffer[:size]
         self._begun = True
-        if self._buffer.startswith((b"PROXY TCP", b"PROXY UNKNOWN")) and (end := self._buffer.find(b"\n")) >= 0:
-            del self._buffer[: end + 1]
 
     async def _silence(self, seconds: float) -> bool:
         """Whether nothing arrived for so long."""
@@ -131,8 +134,15 @@ Ending = Literal["mark", "silence", "eof"]
 class TextWatch:
     """Waits for the end of a text without holding any of it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, patience: float, chunk: int | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        patience: float,
+        chunk: int | None = None,
+        silent: Callable[[], None] = lambda: None,
+    ) -> None:
         self._loop = loop
+        self._silent = silent  # called at once when silence ends the text, before anything else can arrive
         self._patience = patience
         self._left = chunk  # octets of a BDAT chunk still to come, None for DATA
         self._end = EndOfData()
@@ -155,7 +165,7 @@ class TextWatch:
         if end is not None:
             return self._done(data[end:])
         if self._end.looks_ended:
-            self._timer = self._loop.call_later(self._patience, self._finish, "silence")
+            self._timer = self._loop.call_later(self._patience, self._fell_silent)
         return None
 
     def feed_eof(self) -> None:
@@ -163,6 +173,10 @@ class TextWatch:
         if self._timer is not None:
             self._timer.cancel()
         self._finish("eof")
+
+    def _fell_silent(self) -> None:
+        self._silent()
+        self._finish("silence")
 
     def _done(self, rest: bytes) -> bytes:
         self._finish("mark")

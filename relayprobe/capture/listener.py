@@ -31,7 +31,7 @@ from relayprobe.capture.smtp import Limits, PatientSMTP
 from relayprobe.capture.tap import Tap
 from relayprobe.capture.waits import Waits
 from relayprobe.store import Row, Store, free
-from relayprobe.wire.events import Event
+from relayprobe.wire.events import Body, Event, Line
 from relayprobe.wire.session import Session, Site, session_of
 
 log = structlog.get_logger(__name__)
@@ -44,8 +44,11 @@ GATHER = 0.002
 NOTICEABLE_LAG = 0.005
 """Seconds of lateness from which the loop's lag is kept with the sessions it touched."""
 
-LOOKED_BACK, LOOKED_BACK_SECONDS, DEVICES = 8, 600.0, 500
+LOOKED_BACK, LOOKED_BACK_SECONDS, DEVICES = 8, 600.0, 200
 """How many earlier sessions of a device its rules may see, how old they may be, and of how many devices."""
+
+STOPPING = 8.0
+"""Seconds to end what is open. A session that is not judged by then is judged when it is looked at."""
 
 MOST_BEHIND = 16 * 2**20
 """Octets not yet on the disk from which devices are made to wait."""
@@ -168,9 +171,10 @@ class Listener:
             server.close()
         for tap in list(self._taps):
             tap.shut_down()
-        while self._taps or self._judging:
+        patience = self.loop.time() + STOPPING
+        while (self._taps or self._judging) and self.loop.time() < patience:
             await asyncio.sleep(0.01)
-        self._beside.shutdown()
+        self._beside.shutdown(wait=not self._judging, cancel_futures=True)
         if self._ticker is not None:
             self._ticker.cancel()
 
@@ -309,7 +313,8 @@ class Listener:
         session = judged.session
         self._store.finish(judged.row)
         recent = self._recent.setdefault(session.host, deque(maxlen=LOOKED_BACK))
-        recent.append(session)
+        large = sum(len(event.raw) for event in session.events if isinstance(event, Line | Body)) > 16384
+        recent.append(replace(session, events=(), exchanges=(), envelopes=()) if large else session)
         self._recent.move_to_end(session.host)
         if len(self._recent) > DEVICES:
             self._recent.popitem(last=False)

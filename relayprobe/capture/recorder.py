@@ -95,6 +95,10 @@ class Recorder:
         """Clear text behind STARTTLS: recorded, and never answered."""
         self._keep(self._dialogue.thrown_away(data, self.now()))
 
+    def text_ended(self) -> None:
+        """The text that is arriving was taken as complete by silence."""
+        self._keep(self._dialogue.text_ended(self.now()))
+
     def secured(self, event: TlsUp) -> None:
         """TLS is up."""
         self._dialogue.secured()
@@ -141,7 +145,7 @@ class Recorder:
             if isinstance(output, BodyPart):
                 self._body_part(output.data)
                 continue
-            if self.full and sender_side(output) == "client" and not isinstance(output, Closed):
+            if self.full and sender_side(output) == "client" and not isinstance(output, Closed | Body):
                 continue
             self.events.append(self._remembered(output))
             self._unsaved.append(to_json(self._stored(output)))

@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 ERRORS, IDLERS, FAILED_LOGINS = 20, 100, 10
 """How often a session may err, do nothing useful (NOOP, RSET, EHLO), or fail to log in."""
 
+TURN = 20
+"""Commands of one device that are obeyed before others have their turn."""
+
 PATIENCE, LONG_PATIENCE = 0.5, 5.0
 """Seconds of silence after a look-alike of the end of data: short for a device that ends every line with a bare LF."""
 
@@ -165,12 +168,16 @@ class PatientSMTP(SMTP):
 
     async def _handle_client(self) -> None:
         self.say(self.answers.banner())
+        obeyed = 0
         try:
             while self.transport is not None:
                 line = await self.lines.line()
-                self.tap.resume()
                 if line is None:
                     break
+                obeyed += 1
+                if obeyed % TURN == 0:
+                    await self._let_others()
+                self.tap.resume()
                 try:
                     await self._obey(line)
                 except (_Ended, LineTooLong):
@@ -189,6 +196,12 @@ class PatientSMTP(SMTP):
             return
         if self.transport is not None:
             self.tap.end("fin")
+
+    async def _let_others(self) -> None:
+        """Give way: a device that sends a thousand commands at once is one among many."""
+        turn = self.loop.create_future()
+        self.loop.call_soon(turn.set_result, None)
+        await turn
 
     async def _obey(self, line: bytes) -> None:
         said = command.parse(line)
@@ -287,6 +300,7 @@ class PatientSMTP(SMTP):
         elif not self.tap.room_for(self.limits.message_size):
             self._refuse("452 4.3.1 Insufficient disk space, try again later")
         else:
+            self._idle()
             self._reset()
             self.sender = path.address
             self.say("250 2.1.0 Sender OK")
@@ -310,27 +324,35 @@ class PatientSMTP(SMTP):
             self._refuse("503 5.5.1 Need MAIL and RCPT first")
             return
         self.say("354 Start mail input; end with <CRLF>.<CRLF>")
-        watch = TextWatch(self.loop, PATIENCE if self.lines.only_bare_lf else LONG_PATIENCE)
+        patience = PATIENCE if self.lines.only_bare_lf else LONG_PATIENCE
+        watch = TextWatch(self.loop, patience, silent=self._text_fell_silent)
         if await self._read_text(watch):
             await self._answer_text(watch.size)
 
     async def smtp_BDAT(self, argument: bytes) -> None:
         """A chunk (RFC 3030). Its octets follow whatever is answered, so they are read first."""
-        size, _, last = argument.partition(b" ")
-        if not size.isdigit() or len(size) > 18:
+        chunk = command.chunk(argument)
+        if chunk is None:
             self._refuse("501 5.5.4 Syntax: BDAT size [LAST]")
             return
-        if int(size):
-            watch = TextWatch(self.loop, LONG_PATIENCE, chunk=int(size))
-            if not await self._read_text(watch):
-                return
-        self.text_size += int(size)
+        size, last = chunk
+        if size and not await self._read_text(TextWatch(self.loop, LONG_PATIENCE, chunk=size)):
+            return
+        self.text_size += size
         if not self.recipients:
             self._refuse("503 5.5.1 Need MAIL and RCPT first")
-        elif last.strip().upper() == b"LAST":
+        elif last:
             await self._answer_text(self.text_size)
+        elif self.text_size > self.limits.message_size:
+            self._reset()
+            self._refuse("552 5.3.4 Message size exceeds fixed maximum message size")
         else:
-            self.say(f"250 2.0.0 {int(size)} octets received")
+            self._idle()
+            self.say(f"250 2.0.0 {size} octets received")
+
+    def _text_fell_silent(self) -> None:
+        self.watch = None
+        self.tap.text_ended()
 
     async def _read_text(self, watch: TextWatch) -> bool:
         """Whether a text came to its end."""

@@ -35,8 +35,11 @@ CHUNK = 131072
 LINES_PIECE, TEXT_PIECE = 4096, 65536
 """Octets that are worked on at once: a flood of empty lines is stopped by its limit before all of it is read."""
 
-BACKLOG = 131072
+BACKLOG = 16384
 """Octets of commands not yet read at which a device is made to wait."""
+
+LINGER = 5.0
+"""Seconds that a closing connection has to take what was sent to it."""
 
 LINE_TIME = 60.0
 """Seconds that a command line may take from its first octet to its end."""
@@ -108,7 +111,11 @@ class Tap(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A device has come."""
         self._raw = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        peer = transport.get_extra_info("peername") or ("", 0)
+        peer = transport.get_extra_info("peername")
+        if not peer:  # it has gone again
+            self.state = State.DEAD
+            self._raw.abort()
+            return
         self.host = str(peer[0]).removeprefix("::ffff:")
         refusal = self.listener.admit(self, self.host)
         if refusal:
@@ -372,6 +379,10 @@ class Tap(asyncio.BufferedProtocol):
         """Whether everything so far is kept for good."""
         return await self.recorder.kept()
 
+    def text_ended(self) -> None:
+        """The text was taken as complete, because it looked so and nothing followed."""
+        self.recorder.text_ended()
+
     def room_for(self, size: int) -> bool:
         """Whether the disk has room for a message of so many octets."""
         return self.listener.room_for(size)
@@ -383,6 +394,7 @@ class Tap(asyncio.BufferedProtocol):
                 self._tls.unwrap()
             self._flush()
         self._raw.close()
+        self.listener.loop.call_later(LINGER, self._raw.abort)  # a device that reads nothing does not stay
 
     def _closing(self, side: Side, how: ClosedHow) -> None:
         if self._ending is None:

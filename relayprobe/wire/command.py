@@ -21,13 +21,14 @@ PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 """What a PROXY protocol version 2 header begins with (HAProxy's proxy-protocol.txt, section 2.2)."""
 
 # RFC 854: IAC, then DO/DONT/WILL/WONT and an option, a sub-negotiation, or a single command.
-_TELNET = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9])", re.DOTALL)
+_TELNET = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa[^\xff]{0,512}\xff\xf0|[\xf0-\xf9])", re.DOTALL)
 _COMMAND = re.compile(rb"[\s\x00]*([A-Za-z][A-Za-z0-9-]*)(.*)", re.DOTALL)
 _JOINED = re.compile(rb"(MAIL)(FROM)|(RCPT)(TO)", re.IGNORECASE)  # MAILFROM:<a@x>
 _PATH = re.compile(rb"\s*(?:FROM|TO)\s*:?(.*)", re.IGNORECASE | re.DOTALL)
 _SIMPLE_PATH = re.compile(rb"(?:FROM|TO):<([!#-+\--:=?-\[\]-~]*)>", re.IGNORECASE)  # as the standard has it
 _BRACKETED = re.compile(r"<([^<>]*)(?:>|$)")  # the innermost, where a display name has brackets of its own
-_LIST = re.compile(r"\s*[,;]\s*")
+_LIST = re.compile(r"[,;]")
+_CHUNK = re.compile(rb"(\d{1,18})(\s+LAST)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,14 @@ def path(argument: bytes) -> Path | None:
     else:
         first, _, tail = text.strip().partition(" ")
         bracketed = [first]
-    addresses = tuple(address for part in bracketed for address in _LIST.split(part.strip()))
+    addresses = tuple(address.strip() for part in bracketed for address in _LIST.split(part))
     return Path(addresses, tuple(tail.split()), text)
+
+
+def chunk(argument: bytes) -> tuple[int, bool] | None:
+    """The size in the argument of BDAT, and whether it is the last (RFC 3030); None where it cannot be read."""
+    found = _CHUNK.fullmatch(argument)
+    return (int(found[1]), found[2] is not None) if found else None
 
 
 def decoded(raw: bytes) -> str:

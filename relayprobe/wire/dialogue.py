@@ -8,7 +8,6 @@ until it is known. So however a stream is cut into pieces, the events are the sa
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from relayprobe.wire.events import Body, BodyEnd, Credentials, Event, Line, Side
 HEAD_LIMIT = 65536
 """Octets of a message that its event holds; the whole goes by as `BodyPart`s."""
 
+HELD_LIMIT = 2**20
+"""Octets that are held back until a reply tells what they are."""
+
 LINE_LIMIT = 65536
 """Octets of a line that are kept."""
-
-_BDAT = re.compile(rb"\s*(\d{1,18})(\s+LAST)?\s*", re.IGNORECASE)
 
 Due = Literal["other", "auth", "data", "starttls", "body"]
 HOLDS: frozenset[Due] = frozenset(("auth", "data", "starttls"))
@@ -101,6 +101,7 @@ class Dialogue:
         self._seen_auth = self._refused_auth = False
         self._refused_data = False
         self._text: _Text | None = None
+        self._refused: _Text | None = None  # one that is sent although it was refused
         self._closing = False
 
     @property
@@ -115,9 +116,17 @@ class Dialogue:
         if sender == "server":
             self._server(data, at)
         elif self._holding:
-            self._held.append((at, data))
+            if sum(len(held) for _, held in self._held) < HELD_LIMIT:
+                self._held.append((at, data))
         else:
             self._client(data, at)
+        out, self._out = self._out, []
+        return out
+
+    def text_ended(self, at: float) -> list[Output]:
+        """The text that is arriving was taken as complete, because it looked so and nothing followed."""
+        if self._text and self._text.end.looks_ended:
+            self._end_text("bare-lf")
         out, self._out = self._out, []
         return out
 
@@ -152,8 +161,8 @@ class Dialogue:
             if due == "auth":
                 self._credentials(secret.masked_line(self._partial + rest), "cut", held_at)
             elif due == "data":
-                self._text = _Text(self.tls, refused=True)
-                self._into_text(rest, held_at)
+                self._refused_data = True
+                self._unanswered(rest, held_at)
             else:
                 self._unanswered(rest, held_at)
             self._partial = b""
@@ -165,6 +174,7 @@ class Dialogue:
                 self._credentials(secret.masked_line(partial), "cut", self._partial_at)
             else:
                 self._command_line(partial, self._partial_at, answered=False)
+        self._end_refused("cut")
         if self._server_partial:
             self._out.append(Line(at, "server", self._server_partial, self.tls))
             self._server_partial = b""
@@ -204,7 +214,7 @@ class Dialogue:
         self._omitted += max(0, len(data) - room)
 
     def _preamble(self, data: bytes, at: float) -> bytes:
-        """Take a PROXY v2 header off the beginning. It has line ends inside, so no line reader can."""
+        """Take a PROXY header off the beginning: nobody answers it, and that of version 2 has line ends inside."""
         data = self._partial + data
         self._partial = b""
         size = proxy_header_size(data)
@@ -227,14 +237,11 @@ class Dialogue:
         line = line[:LINE_LIMIT]
         said = command.parse(line)
         due: Due = "other"
+        if self._refused_text(line, said, at):
+            return
         if said.verb == b"AUTH" or (said.verb.startswith(b"AUTH") and not said.known):
             self._auth_command(line, at, ignored=not answered)
             due = "auth"
-        elif not said.known and self._refused_data and said.verb and not self._refused_auth:
-            self._refused_data = False
-            self._text = _Text(self.tls, refused=True)
-            self._into_text(line, at)
-            return
         elif secret.hides_auth(line) if said.known else secret.may_be_secret(line, self._seen_auth):
             valid = secret.unbase64(line.strip()) is not None
             self._credentials(secret.masked_line(line), "stray", at, valid, ignored=not answered)
@@ -245,11 +252,34 @@ class Dialogue:
                 due = "data"
             elif said.verb == b"STARTTLS":
                 due = "starttls"
-            elif said.verb == b"BDAT" and answered and (size := _BDAT.fullmatch(said.argument)) and int(size[1]):
-                self._text = _Text(self.tls, chunk=int(size[1]))
+            elif said.verb == b"BDAT" and answered and (chunk := command.chunk(said.argument)) and chunk[0]:
+                self._text = _Text(self.tls, chunk=chunk[0])
                 return
         if answered:
             self._due.append(due)
+
+    def _refused_text(self, line: bytes, said: command.Command, at: float) -> bool:
+        """Whether a line belongs to a message that is sent although DATA was refused. A command ends it."""
+        text = self._refused
+        if text is None:
+            if not self._refused_data or said.known or not said.verb or self._seen_auth:
+                return False
+            self._refused_data = False
+            text = self._refused = _Text(self.tls, refused=True)
+        elif said.known:
+            self._end_refused("cut")
+            return False
+        piece, _, ended = text.take(line, at)
+        self._out.append(BodyPart(piece))
+        if ended:
+            self._end_refused("crlf")
+            self._due.append("body")
+        return True
+
+    def _end_refused(self, end: BodyEnd) -> None:
+        if self._refused is not None:
+            self._out.append(self._refused.event(end))
+            self._refused = None
 
     def _auth_command(self, line: bytes, at: float, ignored: bool) -> None:
         shown, mechanism, initial = secret.masked_auth(line)
@@ -360,8 +390,15 @@ class Dialogue:
         return "password" if self._auth.user is not None else "user"
 
 
+PROXY_V1 = b"PROXY "
+"""What a PROXY header of version 1 begins with; it is a line of at most 107 octets."""
+
+
 def proxy_header_size(data: bytes) -> int | None:
-    """How many octets at the beginning are a PROXY v2 header (0: there is none), None while that cannot be told."""
+    """How many octets at the beginning are a PROXY header (0: there is none), None while that cannot be told."""
+    if data.startswith(PROXY_V1[: len(data)]):
+        end = data.find(b"\n", 0, 108) + 1
+        return end if end or len(data) > 107 else None
     signature = command.PROXY_V2
     if not data.startswith(signature[: len(data)]):
         return 0

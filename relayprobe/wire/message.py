@@ -13,7 +13,7 @@ HEADER_LIMIT = 65536
 """How many octets of a header are looked at."""
 
 _END = re.compile(rb"\r?\n\r?\n")
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
+_FIELD = re.compile(rb"^([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
 _ANGLE = re.compile(r"<\s*([^<>\s]+)\s*>")
 
 # What rules ask for, and what is neither text nor subject: it stays when a body is purged.
@@ -50,8 +50,15 @@ def addresses(values: list[str]) -> list[str]:
         if angled and value.count("<") == value.count("@") == 1:
             found.append(angled[0])
         else:
-            found += [address for _, address in getaddresses([value[:4096]]) if address]
+            found += [address for address in _parsed(value[:4096]) if address]
     return found
+
+
+def _parsed(value: str) -> list[str]:
+    try:
+        return [address for _, address in getaddresses([value])]
+    except (RecursionError, ValueError, IndexError, AttributeError):  # of four thousand parentheses, for one
+        return []
 
 
 def trimmed(raw: bytes) -> bytes:

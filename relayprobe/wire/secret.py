@@ -32,6 +32,7 @@ _TOKEN = re.compile(rb"[A-Za-z0-9+/=_-]{8,}")
 _ANNOUNCED = re.compile(
     rb"AUTH|AUHT|\bPASS|PASSW|\bPWD|\bLOGIN\b|\bPLAIN\b|BEARER|COOKIE:|SECRET|TOKEN|://[^/\s]*@", re.IGNORECASE
 )
+_DIGEST = re.compile(rb"[0-9a-fA-F]{32}")
 _HIDDEN = re.compile(rb"[\s\0]AUTH\s+[A-Z0-9]", re.IGNORECASE)
 
 
@@ -49,7 +50,7 @@ class Exchange:
         if raw is None:
             return None, None, False, False
         if stage == "user":
-            self.user = user_name(raw)
+            self.user = None if self._is_password(raw) else user_name(raw)
             return self.user, None, True, self.user is not None and self.user.isprintable()
         if stage == "password":
             return self.user, self.known_of(raw), True, False
@@ -63,15 +64,16 @@ class Exchange:
             case "PLAIN":  # RFC 4616: authzid NUL authcid NUL passwd
                 _, _, rest = raw.partition(b"\0")
                 user, second, password = rest.partition(b"\0")
-                if not second:  # one of the three is missing, and what looks like the user may be the password
+                # One of the three is missing, or moved: what looks like the user may be the password.
+                if not second or (raw[:1] != b"\0" and not password) or self._is_password(user):
                     return None, raw
                 return user_name(user), password
             case "XOAUTH2" | "OAUTHBEARER":
                 found = re.match(rb"(?:n,a|user)=([^\x00-\x20,^\\]*)", raw)
                 return user_name(found[1]) if found else None, None
             case "CRAM-MD5":  # RFC 2195: user SP digest
-                user, _, _ = raw.rpartition(b" ")
-                return user_name(user), None
+                user, _, digest = raw.rpartition(b" ")
+                return user_name(user) if _DIGEST.fullmatch(digest) else None, None
             case "DIGEST-MD5":
                 found = re.search(rb'username="([^"]*)"', raw)
                 return user_name(found[1]) if found else None, None
@@ -79,6 +81,9 @@ class Exchange:
                 return user_name((ntlm_user(raw) or "").encode()) or None, None
             case _:
                 return None, None
+
+    def _is_password(self, raw: bytes) -> bool:
+        return command.decoded(raw) in self._accounts.values()  # typed into the wrong field
 
     def known_of(self, password: bytes) -> Secret:
         """What may be known of a password."""

@@ -338,7 +338,7 @@ class _Walk:
 
 def is_preamble(raw: bytes) -> bool:
     """Whether a line is a header of the PROXY protocol, which no server answers."""
-    return raw.startswith((command.PROXY_V2, b"PROXY TCP", b"PROXY UNKNOWN"))
+    return raw.startswith((command.PROXY_V2, b"PROXY "))
 
 
 def _reply(lines: list[tuple[int, Line]]) -> Reply | None:
@@ -400,22 +400,29 @@ class _Draft:
         self.tls = tls
         self.login = login
         self.recipients: list[Recipient] = []
-        self.message: Message | None = None
+        self.texts: list[tuple[Exchange, Body]] = []
 
     def text(self, exchange: Exchange, body: Body) -> None:
         """A text, or a chunk that continues one (RFC 3030)."""
-        before = self.message
-        if before is None or before.body.end != "bdat":
-            self.message = Message(exchange.event, body, exchange.reply)
-            return
-        both = replace(before.body, raw=before.body.raw + body.raw, size=before.body.size + body.size, until=body.until)
-        self.message = Message(before.event, both, exchange.reply)
+        if self.texts and self.texts[-1][1].end != "bdat":
+            self.texts.clear()  # a second text without a MAIL of its own
+        self.texts.append((exchange, body))
 
     def envelope(self) -> Envelope:
         """The envelope as it is in the end."""
         mail = self.mail
         recipients = tuple(self.recipients)
-        return Envelope(mail.event, self.path, self.tls, self.login, mail.reply, recipients, self.message)
+        return Envelope(mail.event, self.path, self.tls, self.login, mail.reply, recipients, self._message())
+
+    def _message(self) -> Message | None:
+        if not self.texts:
+            return None
+        (first, body), (last, final) = self.texts[0], self.texts[-1]
+        if len(self.texts) > 1:
+            bodies = [body for _, body in self.texts]
+            raw = b"".join(body.raw for body in bodies)
+            body = replace(body, raw=raw, size=sum(body.size for body in bodies), until=final.until, end=final.end)
+        return Message(first.event, body, last.reply)
 
 
 def _greeting(exchange: Exchange, line: Line, said: Command) -> Greeting:
