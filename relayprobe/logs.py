@@ -5,9 +5,13 @@ What strangers send is made harmless here, for every value of every line. A file
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import logging.handlers
+import queue
 import sys
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +38,8 @@ def set_up(form: Literal["console", "json"] = "console", file: Path | None = Non
                 f"cannot write the log file {file} ({error.strerror}): name another with --log-file"
             ) from None
     handler.setFormatter(logging.Formatter("%(message)s"))
+    if file is None:
+        handler = _beside(handler)
     root = logging.getLogger("relayprobe")
     root.handlers[:] = [handler]
     root.propagate = False
@@ -60,6 +66,30 @@ def set_up(form: Literal["console", "json"] = "console", file: Path | None = Non
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+class _Waiting(logging.handlers.QueueHandler):
+    """Lets a line wait for a reader who has stopped reading; a line too many is dropped, and no device stopped."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+def _beside(handler: logging.Handler) -> logging.Handler:
+    """The handler, working in a thread of its own, which has two seconds at the end of the process."""
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(10_000)
+    listener = logging.handlers.QueueListener(waiting, handler)
+    listener.start()
+
+    def stop() -> None:
+        deadline = time.monotonic() + 2.0
+        while not waiting.empty() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        handler.flush()
+
+    atexit.register(stop)
+    return _Waiting(waiting)
 
 
 def harmless(logger: object, name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -182,7 +182,8 @@ class Tap(asyncio.BufferedProtocol):
 
     def resume(self) -> None:
         """Listen again, where nothing speaks against it any more."""
-        if self._paused and not self._unread and len(self.smtp.lines) < BACKLOG and not self.listener.behind:
+        full = len(self.smtp.lines) > BACKLOG and not self.smtp.lines.partial
+        if self._paused and not self._unread and not full and not self.listener.behind:
             self._paused = False
             if not self._raw.is_closing():
                 self._raw.resume_reading()
@@ -239,9 +240,12 @@ class Tap(asyncio.BufferedProtocol):
             self.smtp.say("421 4.7.0 Too much was said in one session, closing connection")
             self._close("limit")
             return
-        if not self.smtp.lines.partial:
+        if self.smtp.lines.partial:
+            waiting = False  # for its end: the limit on lines is what holds it up
+        else:
             self._line_began = self._last
-        if self.listener.behind or (len(self.smtp.lines) > BACKLOG and self.smtp.watch is None):
+            waiting = len(self.smtp.lines) > BACKLOG and self.smtp.watch is None
+        if waiting or self.listener.behind:
             self._pause()
 
     def _go_plain(self) -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from relayprobe.capture.smtp import Limits
 from relayprobe.capture.tls import CertificateError, own_certificate, server_context
 from relayprobe.cli.options import common, fail, option, settings
 from relayprobe.cli.site import site_of
-from relayprobe.cli.terminal import Terminal
+from relayprobe.cli.terminal import Beside, Terminal
 from relayprobe.report.text import conclusion, event_line
 from relayprobe.store import Retention, Store
 from relayprobe.wire.events import Event
@@ -82,9 +81,12 @@ def command(
         fail(str(error))
     if config is not None and chosen.accounts and config.stat().st_mode & 0o004:
         log.warning("others on this machine can read the passwords in the configuration", file=str(config))
-    show = None if quiet or as_json else Terminal(no_color)
-    with new_loop_runner() as runner:
-        runner.run(serve(chosen, show, as_json))
+    show = Beside(Terminal(no_color))
+    try:
+        with new_loop_runner() as runner:
+            runner.run(serve(chosen, show, quiet=quiet or as_json, as_json=as_json))
+    finally:
+        show.close()
 
 
 def only_given(values: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def new_loop_runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-async def serve(chosen: Settings, show: Terminal | None, as_json: bool = False) -> None:
+async def serve(chosen: Settings, show: Beside, *, quiet: bool = False, as_json: bool = False) -> None:
     """Listen until told to stop."""
     ports = [parse_port(text) for text in chosen.listen.on]
     sockets = handed_sockets()
@@ -126,7 +128,7 @@ async def serve(chosen: Settings, show: Terminal | None, as_json: bool = False) 
         if certificate is None or key is None:
             certificate, key = own_certificate(chosen.data, chosen.listen.name)
         tls = server_context(certificate, key)
-        screen = Screen(show) if show else None
+        screen = None if quiet else Screen(show)
         listener = Listener(
             ports,
             manner_of(chosen),
@@ -134,12 +136,12 @@ async def serve(chosen: Settings, show: Terminal | None, as_json: bool = False) 
             store,
             chosen.data,
             onlookers=(screen,) if screen else (),
-            judged=lambda judged: _judged(judged, screen, as_json),
+            judged=lambda judged: _judged(judged, screen, show if as_json else None),
         )
         await listener.start(sockets)
         for port in listener.ports:
             log.info("listening", on=port.name, data=str(chosen.data))
-        if show:
+        if screen:
             show.lines(_invitation(listener.ports, chosen))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -195,13 +197,12 @@ def parse_port(text: str) -> Port:
 class Screen:
     """Shows dialogues as they happen, each line with the beginning of its session's id."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal | Beside) -> None:
         self._terminal = terminal
 
     def event(self, session: str, event: Event) -> None:
         """Show one event."""
         self._terminal.line(event_line(event), f"{session[:4]} ")
-        self._terminal.flush()
 
     def judged(self, judged: Judged) -> None:
         """Show what was found."""
@@ -216,7 +217,7 @@ class Screen:
         )
 
 
-def _judged(judged: Judged, screen: Screen | None, as_json: bool) -> None:
+def _judged(judged: Judged, screen: Screen | None, rows: Beside | None) -> None:
     session, row = judged.session, judged.row
     last = session.tls[-1][1] if session.tls else None
     log.info(
@@ -238,11 +239,10 @@ def _judged(judged: Judged, screen: Screen | None, as_json: bool) -> None:
     )
     if screen:
         screen.judged(judged)
-    if as_json:
+    if rows:
         from relayprobe.cli.sessions import row_object
 
-        sys.stdout.write(json.dumps(row_object(row)) + "\n")
-        sys.stdout.flush()
+        rows.line(("", json.dumps(row_object(row))))
 
 
 def _invitation(ports: list[Port], chosen: Settings) -> list[tuple[str, str]]:

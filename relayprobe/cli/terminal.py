@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import queue
 import sys
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
@@ -79,3 +81,45 @@ class Terminal:
             from rich.text import Text
 
             self._console.print(Text(prefix, "dim").append(text, STYLES.get(style, "")))
+
+
+class Beside:
+    """Prints in a thread of its own: a reader who has stopped reading (Ctrl-S, a pager) stops no device."""
+
+    WAITING = 10_000
+    """Lines that may wait for the reader; what comes beyond is dropped, and said so."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._lines: queue.Queue[tuple[Styled, str] | None] = queue.Queue(self.WAITING)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
+        self._thread.start()
+
+    def line(self, styled: Styled, prefix: str = "") -> None:
+        """Print one line, when the reader can take it."""
+        try:
+            self._lines.put_nowait((styled, prefix))
+        except queue.Full:
+            self._dropped += 1
+
+    def lines(self, lines: Iterable[Styled], prefix: str = "") -> None:
+        """Print several."""
+        for line in lines:
+            self.line(line, prefix)
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Print what waits, for so long at the most."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=seconds)
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while (waiting := self._lines.get()) is not None:
+            self._terminal.line(*waiting)
+            if self._lines.empty():
+                dropped, self._dropped = self._dropped, 0
+                if dropped:
+                    self._terminal.line(("warning", f"({dropped} lines were not shown; the sessions have them all)"))
+                self._terminal.flush()
+        self._terminal.flush()
