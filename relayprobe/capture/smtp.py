@@ -347,7 +347,6 @@ class PatientSMTP(SMTP):
             self._reset()
             self._refuse("552 5.3.4 Message size exceeds fixed maximum message size")
         else:
-            self._idle()
             self.say(f"250 2.0.0 {size} octets received")
 
     def _text_fell_silent(self) -> None:

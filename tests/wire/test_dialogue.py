@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayprobe.wire import codec
+from relayprobe.advice.findings import diagnose
+from relayprobe.wire import codec, message
 from relayprobe.wire.dialogue import BodyPart, Dialogue
 from relayprobe.wire.events import Body, Credentials, Line
 from relayprobe.wire.session import session_of
@@ -18,6 +19,10 @@ from tests.transcript import events, said
 USER, PASSWORD = "scanner@contoso.com", "Geheim-Wort-7!"
 U, P = b64encode(USER.encode()).decode(), b64encode(PASSWORD.encode()).decode()
 PLAIN = b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
+MOVED = b64encode(f"{USER}\0{PASSWORD}\0".encode()).decode()
+CARET = b64encode(f"user={USER}^Aauth=Bearer {PASSWORD}^A^A".encode()).decode()
+BOTH = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+ASKED = "S: 334 UGFzc3dvcmQ6"
 CRAM = b64encode(f"{USER} {PASSWORD}".encode()).decode()
 BEARER = b64encode(f"user={USER}\x01auth=Bearer {PASSWORD}\x01\x01".encode()).decode()
 
@@ -42,6 +47,12 @@ DIALOGUES = {
     "telnet in front": f"S: 220 x\nC~ \\xff\\xfb\\x1fAUTH PLAIN {PLAIN}\\r\\n\nS: 235 ok",
     "joined": f"S: 220 x\nC: AUTHPLAIN {PLAIN}\nS: 500 ?",
     "http": f"S: 220 x\nC: POST / HTTP/1.1\nS: 500 ?\nC: Authorization: Basic {PLAIN}\nS: 500 ?",
+    "refused text, then login": f"S: 220 x\nC: DATA\nS: 503 no\nC: hello\nS: 500 ?\nC: AUTH LOGIN {U}\n{ASKED}\nC: {P}",
+    "behind a PROXY header": f"C: PROXY TCP4 192.0.2.1 192.0.2.2 5 25\nS: 220 x\nC: AUTH LOGIN {U}\n{ASKED}\nC: {P}",
+    "a chunk that is refused": f"S: 220 x\nC~ BDAT 3\\tFIRST\\r\\n\nS: 501 no\nC: AUTH PLAIN {PLAIN}\nS: 235 ok",
+    "a NUL in the wrong place": f"S: 220 x\nC: AUTH PLAIN {MOVED}\nS: 535 no",
+    "a caret for octet 1": f"S: 220 x\nC: AUTH XOAUTH2 {CARET}\nS: 535 no",
+    "name and password in one": f"S: 220 x\nC: AUTH LOGIN {BOTH}\nS: 334 UGFzc3dvcmQ6\nC: {P}\nS: 535 no",
     "pop3": f"S: 220 x\nC: USER {USER}\nS: 500 ?\nC: PASS {PASSWORD}\nS: 500 ?",
     "cram": f"S: 220 x\nC: AUTH CRAM-MD5\nS: 334 PDE+\nC: {CRAM}\nS: 235 ok",
 }
@@ -53,7 +64,7 @@ def test_secrets_are_in_no_event_and_pieces_do_not_matter(name: str) -> None:
     whole = events(steps)
     assert events(steps, bytewise=True) == whole
     stored = json.dumps([codec.to_object(event) for event in whole])
-    for secret in (PASSWORD, P, P[:10], P[10:], P[:-3], PLAIN, BEARER, PLAIN[8:40]):
+    for secret in (PASSWORD, MOVED, CARET, BOTH, P, P[:10], P[10:], P[:-3], PLAIN, BEARER, PLAIN[8:40]):
         assert secret not in stored
 
 
@@ -130,6 +141,44 @@ def test_a_text_that_looks_ended_ends_when_it_is_answered() -> None:
     assert given_up.messages == ()
     assert given_up.envelopes[0].message is not None
     assert given_up.envelopes[0].message.body.end == "bare-lf"
+
+
+def test_a_text_taken_as_complete_ends_at_once() -> None:
+    dialogue = Dialogue()
+    steps = said(
+        "S: 220 x\nC: MAIL FROM:<a@b>\nS: 250 ok\nC: RCPT TO:<c@d>\nS: 250 ok\nC: DATA\nS: 354 go\nC~ x\\n.\\n"
+    )
+    for side, data in steps:
+        dialogue.receive(side, data, 0.0)
+    [body] = dialogue.text_ended(5.0)
+    assert isinstance(body, Body)
+    assert body.end == "bare-lf"
+    [line] = dialogue.receive("client", b"RSET\r\n", 5.1)
+    assert line == Line(5.1, "client", b"RSET\r\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"MAIL FROM:<a" + b" " * 60_000 + b"b>",
+        b"\xff\xfa" * 30_000,
+        b"MAIL FROM:" + b"<" * 60_000,
+        b"EHLO " + b"." * 60_000,
+    ],
+)
+def test_long_lines_are_read_as_quickly_as_short_ones(line: bytes) -> None:
+    session = session_of(events([("server", b"220 x\r\n"), ("client", line + b"\r\n"), ("server", b"250 ok\r\n")]))
+    diagnose(session)  # what is quadratic in its length would take minutes here
+    assert len(session.exchanges) == 1
+
+
+@pytest.mark.parametrize(
+    "field", [b"From: " + b"(" * 4000, b"a" * 65_000, b"From: " + b"<" * 65_000, b"From:" + b" " * 65_000]
+)
+def test_hostile_header_fields_are_read(field: bytes) -> None:
+    text = b"From: a@b.de\r\n" + field + b"\r\n\r\n"
+    assert message.addresses(message.fields(text, "from"))[0] == "a@b.de"
+    assert len(message.trimmed(text)) <= len(text) + 10
 
 
 def test_chunks_are_one_message() -> None:
