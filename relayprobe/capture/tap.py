@@ -182,8 +182,10 @@ class Tap(asyncio.BufferedProtocol):
 
     def resume(self) -> None:
         """Listen again, where nothing speaks against it any more."""
+        if not self._paused:
+            return
         full = len(self.smtp.lines) > BACKLOG and not self.smtp.lines.partial
-        if self._paused and not self._unread and not full and not self.listener.behind:
+        if not self._unread and not full and not self.listener.behind:
             self._paused = False
             if not self._raw.is_closing():
                 self._raw.resume_reading()
@@ -398,7 +400,8 @@ class Tap(asyncio.BufferedProtocol):
                 self._tls.unwrap()
             self._flush()
         self._raw.close()
-        self.listener.loop.call_later(LINGER, self._raw.abort)  # a device that reads nothing does not stay
+        if self._raw.get_write_buffer_size():
+            self.listener.loop.call_later(LINGER, self._raw.abort)  # a device that reads nothing does not stay
 
     def _closing(self, side: Side, how: ClosedHow) -> None:
         if self._ending is None:
