@@ -4,8 +4,8 @@ aiosmtpd gives the sessions, envelopes and the table of verbs; the reader of lin
 every reply are ours (its own hang on bare LF, ask for `User Name`, and read a message line by line). Its constructor
 inspects itself at length, so it runs once, for a template, and each connection gets a copy.
 
-This is the only module, with its neighbours in `capture/`, that knows aiosmtpd. What it uses of it that is private is
-held by a test: `_smtp_methods`, `_create_session`, `_create_envelope`, `_set_rset_state`, `_handler_coroutine`.
+Of what is private in aiosmtpd it uses `_smtp_methods`, and its own `_handle_client` stands for the one there; a test
+holds both against a new release.
 """
 
 # mypy: disable-error-code="override"
