@@ -15,6 +15,9 @@ WORST_FIRST: tuple[Severity, ...] = ("error", "warning", "note")
 ENOUGH = 20
 """Pieces of evidence that a finding holds: a thousand mails with the same fault say no more than twenty."""
 
+LOOKED_BACK, LOOKED_BACK_SECONDS = 8, 600.0
+"""How many earlier sessions of a device its rules are given, and how old they may be."""
+
 Seen = tuple[tuple[Rule, tuple[Evidence, ...]], ...]
 """What the rules saw, before it is weighed for a mode."""
 

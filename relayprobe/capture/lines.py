@@ -149,6 +149,7 @@ class TextWatch:
         self._timer: asyncio.TimerHandle | None = None
         self.ended: asyncio.Future[Ending] = loop.create_future()
         self.size = 0
+        self.began = loop.time()
 
     def feed(self, data: bytes) -> bytes | None:
         """Take a piece; return what follows the text once it has ended, None while it has not."""

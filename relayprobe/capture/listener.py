@@ -24,7 +24,7 @@ from typing import Literal
 
 import structlog
 
-from relayprobe.advice.findings import Finding, diagnose
+from relayprobe.advice.findings import LOOKED_BACK, LOOKED_BACK_SECONDS, Finding, diagnose
 from relayprobe.capture.answers import Accept
 from relayprobe.capture.recorder import Onlooker, Recorder
 from relayprobe.capture.smtp import Limits, PatientSMTP
@@ -44,8 +44,8 @@ GATHER = 0.002
 NOTICEABLE_LAG = 0.005
 """Seconds of lateness from which the loop's lag is kept with the sessions it touched."""
 
-LOOKED_BACK, LOOKED_BACK_SECONDS, DEVICES = 8, 600.0, 200
-"""How many earlier sessions of a device its rules may see, how old they may be, and of how many devices."""
+DEVICES = 200
+"""Devices whose earlier sessions are remembered."""
 
 STOPPING = 8.0
 """Seconds to end what is open. A session that is not judged by then is judged when it is looked at."""

@@ -90,7 +90,7 @@ class Tap(asyncio.BufferedProtocol):
         self._outgoing: ssl.MemoryBIO
         self._tls: ssl.SSLObject | None = None
         self._ending: tuple[Side, ClosedHow] | None = None
-        self._began = self._last = self._line_began = self._text_began = time.monotonic()
+        self._began = self._last = self._line_began = time.monotonic()
 
     @property
     def id(self) -> str:
@@ -233,10 +233,7 @@ class Tap(asyncio.BufferedProtocol):
             data = data[size:]
 
     def _piece(self, data: bytes) -> None:
-        was_in_text = self.recorder.in_text
         self.recorder.heard("client", data)
-        if self.recorder.in_text != was_in_text:
-            self._text_began = self._last
         self.smtp.data_received(data)
         if self.recorder.full:
             self.smtp.say("421 4.7.0 Too much was said in one session, closing connection")
@@ -418,9 +415,9 @@ class Tap(asyncio.BufferedProtocol):
                 self._close("timeout")
         elif self.state in (State.PLAIN, State.TLS):
             idle = now - self._last
-            if self.recorder.in_text:
-                lasted = now - self._text_began
-                if idle > limits.data_timeout or (lasted > GRACE and self.smtp_rate(lasted) < SLOWEST):
+            if (text := self.smtp.watch) is not None:
+                lasted = self.listener.loop.time() - text.began
+                if idle > limits.data_timeout or (lasted > GRACE and text.size < SLOWEST * lasted):
                     self._time_out("421 4.4.2 Message arrives too slowly, closing connection")
             elif self.smtp.lines.partial and now - self._line_began > LINE_TIME:
                 self._time_out("421 4.4.2 Command arrives too slowly, closing connection")
@@ -428,11 +425,6 @@ class Tap(asyncio.BufferedProtocol):
                 self._time_out("421 4.4.2 Timeout, closing connection")
             elif now - self.smtp.last_mail > limits.session_timeout:
                 self._time_out("421 4.4.2 Session lasts too long without mail, closing connection")
-
-    def smtp_rate(self, seconds: float) -> float:
-        """Octets a second of the text that is arriving."""
-        watch = self.smtp.watch
-        return watch.size / seconds if watch is not None else 0.0
 
     def _time_out(self, reply: str) -> None:
         self.smtp.say(reply)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relayprobe.advice.choice import Advice, advise
-from relayprobe.advice.findings import Finding, diagnose
+from relayprobe.advice.findings import LOOKED_BACK, LOOKED_BACK_SECONDS, Finding, diagnose
 from relayprobe.advice.verdicts import Verdict, verdicts
 from relayprobe.report.objects import site_from_object
 from relayprobe.store import host_of
@@ -18,8 +18,6 @@ from relayprobe.wire.session import Session, Site, session_of
 
 if TYPE_CHECKING:
     from relayprobe.store import Archive, Row
-
-LOOKED_BACK, LOOKED_BACK_SECONDS = 8, 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,25 @@ async def test_a_trickle_is_cut_and_a_steady_scan_is_not(start: Any, monkeypatch
     assert b"250 2.0.0 OK, captured" in steady
 
 
+async def test_only_the_text_is_timed_not_what_was_before_it(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapping, "GRACE", 0.5)
+    monkeypatch.setattr(tapping, "SLOWEST", 3000.0)
+    running = await start(pin="plain")
+
+    def device() -> bytes:
+        connection = connect(running.address)
+        time.sleep(2.0)  # as after another mail on the same connection
+        connection.sendall(b"".join(ENVELOPE))
+        with contextlib.suppress(OSError):
+            for _ in range(20):
+                connection.sendall(b"x" * 1000)
+                time.sleep(0.1)
+            connection.sendall(b"\r\n.\r\nQUIT\r\n")
+        return to_the_end(connection)
+
+    assert b"250 2.0.0 OK, captured" in await asyncio.to_thread(device)
+
+
 async def test_a_device_that_reads_nothing_does_not_fill_the_memory(start: Any) -> None:
     running = await start(pin="plain")
 
