@@ -326,8 +326,7 @@ async def test_garbage_never_ends_the_listener(start: Any) -> None:
             b"STARTTLS",
         ]
         words += [b"BDAT 10", b"BDAT 4 LAST", b"\x16\x03\x01\x02\x00", b"*", b"\r", b"\n", b"\0" * 9, b"\xff\xfb\x01"]
-        with contextlib.suppress(OSError):
-            connection = socket.create_connection(running.address, timeout=0.3)
+        with contextlib.suppress(OSError), socket.create_connection(running.address, timeout=0.3) as connection:
             for _ in range(chance.randrange(1, 12)):
                 piece = chance.choice([*words, chance.randbytes(chance.randrange(1, 300))])
                 connection.sendall(piece + chance.choice([b"", b"\r\n", b"\n"]))
@@ -337,7 +336,6 @@ async def test_garbage_never_ends_the_listener(start: Any) -> None:
                 heard = connection.recv(65536)
                 assert b"Traceback" not in heard
                 assert all(octet in b"\r\n" or 32 <= octet < 127 for octet in heard) or heard[:1] in b"\x15\x16"
-            connection.close()
 
     for _ in range(10):
         await asyncio.gather(*(asyncio.to_thread(device) for _ in range(30)))
