@@ -9,14 +9,12 @@ from itertools import chain
 from relayprobe.office365.modes import MODES, Mode
 from relayprobe.rules import RULES, Evidence, Rule, Severity
 from relayprobe.wire.session import Session
+from relayprobe.wire.visit import Visit
 
 WORST_FIRST: tuple[Severity, ...] = ("error", "warning", "note")
 
 ENOUGH = 20
 """Pieces of evidence that a finding holds: a thousand mails with the same fault say no more than twenty."""
-
-LOOKED_BACK, LOOKED_BACK_SECONDS = 8, 600.0
-"""How many earlier sessions of a device its rules are given, and how old they may be."""
 
 Seen = tuple[tuple[Rule, tuple[Evidence, ...]], ...]
 """What the rules saw, before it is weighed for a mode."""
@@ -62,16 +60,16 @@ def intended_mode(session: Session, mode: str | None = None) -> Mode:
     return next((known for known in MODES if known == told), "submission")
 
 
-def diagnose(session: Session, earlier: Sequence[Session] = (), mode: str | None = None) -> tuple[Finding, ...]:
-    """What is wrong with a session, the worst first. `earlier`: the device's sessions of the last minutes, in order."""
-    return weighed(look(session, earlier), intended_mode(session, mode))
+def diagnose(session: Session, visits: Sequence[Visit] = (), mode: str | None = None) -> tuple[Finding, ...]:
+    """What is wrong with a session, the worst first. `visits`: the device's of the last minutes, in order."""
+    return weighed(look(session, visits), intended_mode(session, mode))
 
 
-def look(session: Session, earlier: Sequence[Session] = ()) -> Seen:
+def look(session: Session, visits: Sequence[Visit] = ()) -> Seen:
     """What every rule sees, whatever the mode."""
     seen = []
     for rule in RULES.values():
-        pieces = rule.look(session, earlier)
+        pieces = rule.look(session, visits)
         first = next(pieces, None)  # most rules see nothing
         if first is not None:
             seen.append((rule, _distinct(chain((first,), pieces))))

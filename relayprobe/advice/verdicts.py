@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from relayprobe.advice.findings import look, weighed
 from relayprobe.office365.modes import MODES, Mode
 from relayprobe.wire.session import Session
+from relayprobe.wire.visit import Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class Verdict:
     proven: bool
 
 
-def verdicts(session: Session, earlier: Sequence[Session] = ()) -> tuple[Verdict, ...]:
+def verdicts(session: Session, visits: Sequence[Visit] = ()) -> tuple[Verdict, ...]:
     """One verdict for each mode."""
-    seen = look(session, earlier)
+    seen = look(session, visits)
     refused = session.login is not None and not session.login.accepted
     sent = bool(session.messages)
     found = []

@@ -7,6 +7,7 @@ them, so that a device with a wrong password fails here as it would at Office 36
 from __future__ import annotations
 
 import hmac
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,13 +33,25 @@ class Login:
 
 
 class Accept:
-    """The listener's own manner. `accounts`: user name in lower case -> password; empty: anybody may log in."""
+    """The listener's own manner. `accounts`: user name in lower case -> password; empty: anybody may log in.
+
+    `starttls`: whether it is offered. `tls`: how hands are shaken, where it is not as the listener does.
+    """
 
     def __init__(
-        self, name: str, *, accounts: Mapping[str, str], message_size: int, mechanisms: tuple[str, ...] = OFFERED
+        self,
+        name: str,
+        *,
+        accounts: Mapping[str, str],
+        message_size: int,
+        mechanisms: tuple[str, ...] = OFFERED,
+        starttls: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self.mechanisms = mechanisms
+        self.starttls = starttls
+        self.tls = tls
         self._accounts = accounts
         self._message_size = message_size
 
@@ -59,8 +72,8 @@ class Accept:
             "PIPELINING",
             "DSN",
             "ENHANCEDSTATUSCODES",
-            *([] if tls else ["STARTTLS"]),
-            f"AUTH {' '.join(self.mechanisms)}",
+            *(["STARTTLS"] if self.starttls and not tls else []),
+            *([f"AUTH {' '.join(self.mechanisms)}"] if self.mechanisms else []),
             "8BITMIME",
             "BINARYMIME",
             "CHUNKING",

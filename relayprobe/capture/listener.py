@@ -24,15 +24,16 @@ from typing import Literal
 
 import structlog
 
-from relayprobe.advice.findings import LOOKED_BACK, LOOKED_BACK_SECONDS, Finding, diagnose
+from relayprobe.advice.findings import Finding, diagnose
 from relayprobe.capture.answers import Accept
 from relayprobe.capture.recorder import Onlooker, Recorder
 from relayprobe.capture.smtp import Limits, PatientSMTP
 from relayprobe.capture.tap import Tap
 from relayprobe.capture.waits import Waits
 from relayprobe.store import Row, Store, free
-from relayprobe.wire.events import Body, Event, Line
+from relayprobe.wire.events import Credentials, Event
 from relayprobe.wire.session import Session, Site, session_of
+from relayprobe.wire.visit import MOST_VISITS, Visit, visit_of, within
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ NOTICEABLE_LAG = 0.005
 """Seconds of lateness from which the loop's lag is kept with the sessions it touched."""
 
 DEVICES = 200
-"""Devices whose earlier sessions are remembered."""
+"""Devices whose visits are remembered."""
 
 STOPPING = 8.0
 """Seconds to end what is open. A session that is not judged by then is judged when it is looked at."""
@@ -83,7 +84,7 @@ class Judged:
     """A session that has ended, and what was found."""
 
     session: Session
-    earlier: tuple[Session, ...]
+    visits: tuple[Visit, ...]
     findings: tuple[Finding, ...]
     row: Row
 
@@ -101,6 +102,7 @@ class Manner:
     site: Site = field(default_factory=Site)
     mode: str | None = None
     imitate: str | None = None
+    answers_for: Callable[[str], Accept] | None = None  # by the device's address, where not all are answered alike
 
 
 class Listener:
@@ -134,7 +136,7 @@ class Listener:
         self._taps: set[Tap] = set()
         self._per_host: Counter[str] = Counter()
         self._refused: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._recent: OrderedDict[str, deque[Session]] = OrderedDict()
+        self._visits: OrderedDict[str, deque[Visit]] = OrderedDict()
         self._servers: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
         self._beside = ThreadPoolExecutor(1, "judge")  # one: more would only keep the loop waiting
@@ -234,7 +236,8 @@ class Listener:
 
     def smtp(self, tap: Tap) -> PatientSMTP:
         """The SMTP side of a new session."""
-        return self._template.clone(tap)
+        chosen = self.manner.answers_for
+        return self._template.clone(tap, chosen(tap.host) if chosen else self.manner.answers)
 
     @property
     def behind(self) -> bool:
@@ -300,24 +303,29 @@ class Listener:
         session = session_of(
             events, id=row.id, started=row.started, mode=manner.mode, imitate=manner.imitate, site=manner.site
         )
-        recent = self._recent.get(session.host, ())
-        earlier = tuple(s for s in recent if row.started - s.started < LOOKED_BACK_SECONDS)
+        visits = within([*self._visits.get(session.host, ()), *self._open(session)], session)
         findings: tuple[Finding, ...] = ()
         try:
-            findings = diagnose(session, earlier)
+            findings = diagnose(session, visits)
         except Exception:
             log.exception("a rule failed; the session is kept, `relayprobe diagnose` tries again", session=row.id)
-        return Judged(session, earlier, findings, summary(row, session, findings))
+        return Judged(session, visits, findings, summary(row, session, findings))
+
+    def _open(self, session: Session) -> list[Visit]:
+        """The device's visits that still go on beside this one; few devices have any."""
+        if not self._per_host[session.host]:
+            return []
+        recorders = [tap.recorder for tap in list(self._taps) if tap.host == session.host]
+        return [Visit(recorder.id, recorder.row.started, None, user=_user(recorder.events)) for recorder in recorders]
 
     def _hand_over(self, judged: Judged) -> None:
         session = judged.session
         self._store.finish(judged.row)
-        recent = self._recent.setdefault(session.host, deque(maxlen=LOOKED_BACK))
-        large = sum(len(event.raw) for event in session.events if isinstance(event, Line | Body)) > 16384
-        recent.append(replace(session, events=(), exchanges=(), envelopes=()) if large else session)
-        self._recent.move_to_end(session.host)
-        if len(self._recent) > DEVICES:
-            self._recent.popitem(last=False)
+        visits = self._visits.setdefault(session.host, deque(maxlen=MOST_VISITS))
+        visits.append(visit_of(session))
+        self._visits.move_to_end(session.host)
+        if len(self._visits) > DEVICES:
+            self._visits.popitem(last=False)
         try:
             self._judged(judged)
         except Exception:
@@ -367,6 +375,13 @@ class Listener:
             log.warning("device refused", peer=host, why=why)
             if len(self._refused) > DEVICES:
                 self._refused.popitem(last=False)
+
+
+def _user(events: Sequence[Event]) -> str | None:
+    """The login so far."""
+    named = (e.user for e in reversed(events) if isinstance(e, Credentials) and e.user)
+    user = next(named, None)
+    return user.lower() if user else None
 
 
 def summary(row: Row, session: Session, findings: Sequence[Finding]) -> Row:

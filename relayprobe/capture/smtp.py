@@ -92,11 +92,12 @@ class PatientSMTP(SMTP):
             name.encode(): method.__func__ for name, method in self._smtp_methods.items()
         }
 
-    def clone(self, tap: Tap) -> Self:
-        """A copy of this template for one connection."""
+    def clone(self, tap: Tap, answers: Accept) -> Self:
+        """A copy of this template for one connection, which is answered so."""
         new = self.__class__.__new__(self.__class__)
         new.__dict__.update(self.__dict__)
         new.tap = tap
+        new.answers = answers
         new.lines = LineReader(self.loop, new._step)
         new._running = False
         new.watch = None
@@ -250,6 +251,9 @@ class PatientSMTP(SMTP):
         """RFC 3207. What was sent behind it in clear is thrown away by the tap."""
         if self.tap.secure:
             self._refuse("503 5.5.1 TLS is already active")
+            return
+        if not self.answers.starttls:
+            self._refuse("502 5.5.1 STARTTLS is not offered")
             return
         self._reset()
         behind = self.lines.take()
@@ -409,6 +413,9 @@ class PatientSMTP(SMTP):
         self.say(f"334 {b64encode(prompt).decode()}")  # with nothing to ask, the space stays (RFC 4954 4)
         line = await self.lines.line()
         if line is None:
+            return None
+        if line.strip().upper() == b"QUIT":
+            await self.smtp_QUIT(b"")
             return None
         if line.strip() == b"*":
             self._refuse("501 5.7.0 Authentication cancelled")

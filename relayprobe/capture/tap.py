@@ -270,7 +270,8 @@ class Tap(asyncio.BufferedProtocol):
             self.recorder.thrown_away(first)
             first = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = self.listener.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        context = self.smtp.answers.tls or self.listener.tls
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         if first:
             self._shake(first)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relayprobe.advice.choice import Advice, advise
-from relayprobe.advice.findings import LOOKED_BACK, LOOKED_BACK_SECONDS, Finding, diagnose
+from relayprobe.advice.findings import Finding, diagnose
 from relayprobe.advice.verdicts import Verdict, verdicts
 from relayprobe.report.objects import site_from_object
 from relayprobe.store import host_of
 from relayprobe.wire.codec import from_object
 from relayprobe.wire.events import Body, Event
 from relayprobe.wire.session import Session, Site, session_of
+from relayprobe.wire.visit import LOOK_BACK, MOST_VISITS, Visit, visit_of, within
 
 if TYPE_CHECKING:
     from relayprobe.store import Archive, Row
@@ -30,19 +31,34 @@ class Judgement:
     advice: Advice
 
 
-def judge(session: Session, earlier: Sequence[Session] = (), mode: str | None = None) -> Judgement:
+def judge(session: Session, visits: Sequence[Visit] = (), mode: str | None = None) -> Judgement:
     """Diagnose a session. `mode`: what the device is meant to use, where it is not as kept with the session."""
     if mode is not None:
         session = replace(session, mode=mode)
-    findings = diagnose(session, earlier)
-    judged = verdicts(session, earlier)
+    findings = diagnose(session, visits)
+    judged = verdicts(session, visits)
     return Judgement(session, findings, judged, advise(session, findings, judged))
 
 
-def judge_stored(archive: Archive, row: Row, *, mode: str | None = None, site: Site | None = None) -> Judgement:
-    """Diagnose a stored session, with the device's earlier ones in view."""
-    rows = archive.earlier(host_of(row.peer), row.started, LOOKED_BACK_SECONDS, LOOKED_BACK)
-    return judge(load(archive, row, site=site), [load(archive, r, site=site) for r in rows], mode)
+def judge_stored(
+    archive: Archive,
+    row: Row,
+    *,
+    mode: str | None = None,
+    site: Site | None = None,
+    known: dict[str, Visit] | None = None,
+) -> Judgement:
+    """Diagnose a stored session, with the device's other visits in view. `known`: visits met so far, by session."""
+    known = {} if known is None else known
+    session = load(archive, row, site=site)
+    end = row.started if row.ended is None else row.ended
+    rows = archive.earlier(host_of(row.peer), end, end - row.started + LOOK_BACK, MOST_VISITS)
+    for other in rows:
+        if other.id not in known and other.id != row.id:
+            known[other.id] = visit_of(load(archive, other, site=site))
+    judgement = judge(session, within([known[r.id] for r in rows if r.id in known], session), mode)
+    known[row.id] = visit_of(session)
+    return judgement
 
 
 def load(archive: Archive, row: Row, *, site: Site | None = None, whole: bool = False) -> Session:

@@ -206,7 +206,7 @@ class Screen:
 
     def judged(self, judged: Judged) -> None:
         """Show what was found."""
-        found = verdicts(judged.session, judged.earlier)
+        found = verdicts(judged.session, judged.visits)
         advice = advise(judged.session, judged.findings, found)
         self._terminal.lines(
             [

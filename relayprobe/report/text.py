@@ -19,6 +19,7 @@ from relayprobe.wire.events import (
     Closed,
     Connected,
     Credentials,
+    Encrypted,
     Event,
     Line,
     TlsFailed,
@@ -89,6 +90,12 @@ def _event(event: Event) -> tuple[str, str, str]:
             who = "the device" if by == "client" else "relayprobe"
             number = f" (alert {alert})" if alert is not None else ""
             return "***", "error", f"TLS failed: {who} ended the handshake: {visible(reason)}{number}"
+        case Encrypted(client=client, server=server):
+            return (
+                "***",
+                "info",
+                f"in TLS, and not to be read here: {client:,} octets of the device, {server:,} in answer",
+            )
         case Closed(by=by, how=how, lag=lag):
             who = "the device" if by == "client" else "relayprobe"
             slow = f" (times may be {lag * 1000:.0f} ms late: relayprobe was busy)" if lag > 0.005 else ""

@@ -10,10 +10,11 @@ from typing import Literal
 from relayprobe.office365.modes import MODES, Mode
 from relayprobe.office365.replies import Answer
 from relayprobe.wire.session import Session
+from relayprobe.wire.visit import Visit
 
 Severity = Literal["error", "warning", "note"]
 Look = Callable[[Session], Iterator["Evidence"]]
-LookBack = Callable[[Session, Sequence[Session]], Iterator["Evidence"]]
+LookBack = Callable[[Session, Sequence[Visit]], Iterator["Evidence"]]
 ByMode = Mapping[Mode | Literal["any"], str]
 
 QUOTED = 80
@@ -79,7 +80,7 @@ def rule(
 ) -> Callable[[Look | LookBack], Look | LookBack]:
     """Make a rule of a function: its name, with dashes, is the id, and its docstring says why Office 365 minds.
 
-    A function with a second parameter is also given the device's earlier sessions, the latest last.
+    A function with a second parameter is also given the device's visits of the last minutes, the latest last.
     """
 
     def register(look: Look | LookBack) -> Look | LookBack:
@@ -98,7 +99,7 @@ def rule(
             devices=devices,
             doubt=doubt,
             sources=sources,
-            look=look if looks_back else lambda session, earlier: look(session),  # type: ignore[call-arg, arg-type]
+            look=look if looks_back else lambda session, visits: look(session),  # type: ignore[call-arg, arg-type]
         )
         return look
 

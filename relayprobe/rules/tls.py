@@ -10,6 +10,7 @@ from relayprobe.office365.modes import MODES
 from relayprobe.rules.rule import Evidence, rule
 from relayprobe.wire.session import Session
 from relayprobe.wire.tls_names import version_name
+from relayprobe.wire.visit import Visit
 
 SSLV3 = 0x0300
 
@@ -247,10 +248,11 @@ def _could_go_on(session: Session) -> bool:
         "APC AP44xx manual p. 109 (If Supported)",
     ),
 )
-def silent_tls_downgrade(session: Session, earlier: Sequence[Session]) -> Iterator[Evidence]:
+def silent_tls_downgrade(session: Session, visits: Sequence[Visit]) -> Iterator[Evidence]:
     """Client submission refuses what comes in clear text, so nothing is won by it; but anybody on the way can make the
     handshake fail, and then read what the device sends, its password too."""
-    before = bool(earlier and earlier[-1].tls_failures and not session.hellos)
+    earlier = [visit for visit in visits if visit.started < session.started and not visit.pop3]
+    before = bool(earlier and earlier[-1].tls_failed and not session.hellos)
     if not session.tls_failures and not before:
         return
     after, when = -1, "after TLS had failed on the connection before"

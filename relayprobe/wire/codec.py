@@ -20,6 +20,7 @@ from relayprobe.wire.events import (
     Closed,
     Connected,
     Credentials,
+    Encrypted,
     Event,
     Line,
     LineFacts,
@@ -32,7 +33,7 @@ from relayprobe.wire.hello import ClientHello
 
 KINDS: dict[str, type[Event]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower(): kind
-    for kind in (Connected, Line, Credentials, Body, TlsHello, TlsUp, TlsFailed, Closed)
+    for kind in (Connected, Line, Credentials, Body, TlsHello, TlsUp, TlsFailed, Encrypted, Closed)
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _NESTED = {"secret": Secret, "lines": LineFacts, "hello": ClientHello}

@@ -298,6 +298,9 @@ class Dialogue:
         stage, self._stage = self._stage or "response", None
         assert self._auth is not None  # a stage is only ever due within an attempt
         text = line.strip(b" \t\r\n")
+        if text.upper() == b"QUIT":  # a device that gives up at a prompt (Xerox); three octets of it are no user name
+            self._command_line(line, at)
+            return
         self._due.append("auth")
         if text == b"*":  # RFC 4954 4: the client cancels
             self._credentials(line, "cancel", at)

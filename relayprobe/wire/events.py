@@ -159,6 +159,19 @@ class TlsFailed:
     alert: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """What was said in TLS and cannot be read: in a capture that was made elsewhere, beside the connection.
+
+    `client` and `server`: octets of TLS records of each side, from `at` until `until`.
+    """
+
+    at: float
+    until: float
+    client: int
+    server: int
+
+
 ClosedHow = Literal["fin", "rst", "quit", "timeout", "limit", "shutdown", "failed"]
 
 
@@ -172,4 +185,4 @@ class Closed:
     lag: float = 0.0
 
 
-Event = Connected | Line | Credentials | Body | TlsHello | TlsUp | TlsFailed | Closed
+Event = Connected | Line | Credentials | Body | TlsHello | TlsUp | TlsFailed | Encrypted | Closed

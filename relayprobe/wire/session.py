@@ -19,6 +19,7 @@ from relayprobe.wire.events import (
     Closed,
     Connected,
     Credentials,
+    Encrypted,
     Event,
     Line,
     Secret,
@@ -187,6 +188,7 @@ class Session:
     tls_failures: tuple[tuple[int, TlsFailed], ...] = ()
     auths: tuple[AuthAttempt, ...] = ()
     envelopes: tuple[Envelope, ...] = ()
+    encrypted: Encrypted | None = None  # what could not be read: then nothing follows from what was not seen
     closed: Closed | None = None
 
     @property
@@ -254,6 +256,7 @@ def session_of(
         tls_failures=tuple(walk.failures),
         auths=auths,
         envelopes=envelopes,
+        encrypted=walk.encrypted,
         closed=walk.closed,
     )
 
@@ -270,6 +273,7 @@ class _Walk:
         self.hellos: list[tuple[int, TlsHello]] = []
         self.tls: list[tuple[int, TlsUp]] = []
         self.failures: list[tuple[int, TlsFailed]] = []
+        self.encrypted: Encrypted | None = None
         self.closed: Closed | None = None
         self.greeted = False  # the banner has come
         self.answered_at = 0.0
@@ -290,6 +294,8 @@ class _Walk:
                 self.tls.append((index, event))
             case TlsFailed():
                 self.failures.append((index, event))
+            case Encrypted():
+                self.encrypted = event
             case Closed():
                 self.closed = event
 

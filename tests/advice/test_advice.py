@@ -20,13 +20,13 @@ def written(name: str, **about: str) -> Written:
 
 
 def advice(name: str, **about: str) -> Advice:
-    *earlier, session = written(name, **about).sessions()
-    return advise(session, diagnose(session, earlier), verdicts(session, earlier))
+    visits, session = written(name, **about).last()
+    return advise(session, diagnose(session, visits), verdicts(session, visits))
 
 
 def judged(name: str, **about: str) -> dict[str, Verdict]:
-    *earlier, session = written(name, **about).sessions()
-    return {verdict.mode: verdict for verdict in verdicts(session, earlier)}
+    visits, session = written(name, **about).last()
+    return {verdict.mode: verdict for verdict in verdicts(session, visits)}
 
 
 def test_intended_mode() -> None:

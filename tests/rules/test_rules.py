@@ -14,6 +14,7 @@ from relayprobe.office365.modes import MODES
 from relayprobe.rules import RULES, Rule
 from relayprobe.wire.events import Event
 from relayprobe.wire.session import Session, session_of
+from relayprobe.wire.visit import visit_of
 from tests.rules.written import HERE, Written, dialogues
 
 FAULTS = [written for written in dialogues() if not written.name.startswith("control-")]
@@ -22,8 +23,8 @@ EVERY_RULE = pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
 
 
 def found(written: Written, *, bytewise: bool = False) -> tuple[Finding, ...]:
-    *earlier, session = written.sessions(bytewise=bytewise)
-    return diagnose(session, earlier)
+    visits, session = written.last(bytewise=bytewise)
+    return diagnose(session, visits)
 
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "octet by octet"])
@@ -77,7 +78,7 @@ def test_rules_are_in_the_order_of_a_dialogue() -> None:
 
 @pytest.mark.parametrize("written", FAULTS + CONTROLS, ids=lambda written: written.name)
 def test_evidence_points_at_an_event_and_holds_no_secret(written: Written) -> None:
-    *_, session = written.sessions()
+    _, session = written.last()
     for finding in found(written):
         assert finding.evidence
         for evidence in finding.evidence:
@@ -88,9 +89,9 @@ def test_evidence_points_at_an_event_and_holds_no_secret(written: Written) -> No
 
 @pytest.mark.parametrize("written", FAULTS, ids=lambda written: written.name)
 def test_a_blocker_is_an_error_of_its_mode(written: Written) -> None:
-    *earlier, session = written.sessions()
-    for verdict in verdicts(session, earlier):
-        errors = [f.rule.id for f in diagnose(session, earlier, verdict.mode) if f.severity == "error"]
+    visits, session = written.last()
+    for verdict in verdicts(session, visits):
+        errors = [f.rule.id for f in diagnose(session, visits, verdict.mode) if f.severity == "error"]
         assert verdict.blockers == tuple(errors)
         assert verdict.works is not bool(errors)
         assert all(verdict.mode in RULES[blocker].blocks for blocker in verdict.blockers)
@@ -102,11 +103,11 @@ def cut_short(session: Session) -> list[tuple[Event, ...]]:
 
 @pytest.mark.parametrize("written", FAULTS + CONTROLS, ids=lambda written: written.name)
 def test_no_rule_minds_a_dialogue_that_is_cut_short(written: Written) -> None:
-    *earlier, session = written.sessions()
+    visits, session = written.last()
     for events in cut_short(session):
         part = session_of(events, site=session.site)
-        diagnose(part, earlier)
-        diagnose(session_of(events[1:], site=session.site), [part])
+        diagnose(part, visits)
+        diagnose(session_of(events[1:], site=session.site), [visit_of(part)])
 
 
 def test_a_thousand_mails_with_one_fault_are_one_piece_of_evidence() -> None:

@@ -23,6 +23,7 @@ from relayprobe.wire.dialogue import BodyPart, Dialogue
 from relayprobe.wire.events import Closed, Connected, Event, TlsFailed, TlsHello, TlsUp
 from relayprobe.wire.hello import ClientHello
 from relayprobe.wire.session import Session, Site, session_of
+from relayprobe.wire.visit import Visit, visit_of, within
 
 VERSIONS = {"SSLv2": 0x0002, "SSLv3": 0x0300, "TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 HERE = Path(__file__).parent / "dialogues"
@@ -75,6 +76,11 @@ class Written:
             )
             for n, steps in enumerate(self.connections)
         ]
+
+    def last(self, *, bytewise: bool = False) -> tuple[tuple[Visit, ...], Session]:
+        """The session that is judged, and the device's visits beside it."""
+        *others, session = self.sessions(bytewise=bytewise)
+        return within([visit_of(other) for other in others], session), session
 
     def _words(self, key: str) -> list[str]:
         return self.about.get(key, "").split()
