@@ -54,3 +54,25 @@ BARE_LINE_FEEDS = (
     "Microsoft, OfficeDocs-Exchange: Fix email delivery issues for error code 550 5.6.11 in Exchange Online "
     "(as quoted in notqmail/notqmail#239, 2022-09-15)"
 )
+FIELD_MANUAL = "ActiveCampaign/smtp-field-manual, collected replies (2025-02-10)"
+PENALTIES = "Microsoft, OfficeDocs-Exchange: Continuous error throttling for SMTP AUTH submissions (October 2021)"
+WRONG_REGION = "Microsoft, SupportArticles-docs: ATTR35 response code when mail is sent to EOP/EXO (2022-03-31)"
+CERTIFICATE_RELAY = (
+    "Microsoft, SupportArticles-docs: Configure a certificate-based connector to relay email messages through "
+    "Office 365 (as seen on 2024-01-24)"
+)
+RECIPIENT_REJECTED = "Microsoft, SupportArticles-docs: Fix NDR error 550 5.4.1 in Exchange Online (2026-10-02)"
+BAD_SENDER = "Microsoft, SupportArticles-docs: Fix NDR error 550 5.1.8 in Exchange Online (2026-10-02)"
+TENANT_BLOCKED = (
+    "Microsoft, SupportArticles-docs: Fix NDR error codes 550 5.7.703, 550 5.7.705, 550 5.7.708, and 550 5.7.750 "
+    "(2026-10-02)"
+)
+CUSTOMER_ALLOW_LIST = (
+    "Microsoft, SupportArticles-docs: 5.7.1 Unable to Relay: Blocked by Customer Allow List (2024-01-24)"
+)
+THROTTLED = "Microsoft, defender-docs: Troubleshooting mail sent to Microsoft 365 (2023-06-15)"
+HVE_ERRORS = "a public quick reference on the errors of High Volume Email, made from Microsoft Learn (2026-04-07)"
+HVE_TESTS = "ercankskn/postfix-entra-relay, replies in live tests (August 2026)"
+OAUTH_CHECKLIST = "a public checklist for sending through Exchange Online (2026)"
+DELIVERY_CODES = "a public dictionary of delivery codes (2026)"
+ONMICROSOFT_LIMIT = "windowsnews.ai and windowsforum.com on the limit for onmicrosoft.com addresses (2025)"

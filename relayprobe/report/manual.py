@@ -33,7 +33,7 @@ def page(rule: Rule) -> Iterator[Styled]:
         yield severity, f"{MODE_NAMES[mode]}: {severity}"
         if answer:
             yield from _indented(f"Office 365 answers ({answer.stage}): {answer.line}")
-            yield from _indented(f"Seen {answer.seen}; {answer.source}")
+            yield from _indented(f"{answer.dated.capitalize()}; {answer.source}")
             if answer.doubt:
                 yield from _indented(f"Not certain: {answer.doubt}")
         if rule.fix_for(mode):

@@ -12,15 +12,50 @@ from relayprobe.office365.replies import ANSWERS, Answer
 from relayprobe.rules import RULES
 from relayprobe.wire.tls_names import suite_name
 
+NAMES = {value: name for name, value in vars(replies).items() if isinstance(value, Answer)}
+CODE = r"[45]\.\d{1,3}\.\d{1,3}"
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: f"{answer.code} {answer.enhanced}")
-def test_a_reply_is_dated_and_has_a_source(answer: Answer) -> None:
-    assert re.fullmatch(r"20\d\d(-\d\d(-\d\d)?)?", answer.seen)
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=NAMES.__getitem__)
+def test_a_reply_has_a_source_and_a_way_out(answer: Answer) -> None:
+    assert re.fullmatch(r"(20\d\d(-\d\d(-\d\d)?)?)?", answer.seen)
     assert answer.source
     assert answer.meaning.endswith(".")
-    assert re.fullmatch(r"[245]\d\d [245]\.\d{1,3}\.\d{1,3} \S.*", answer.line)
+    assert answer.fix.endswith((".", "/"))
+    assert answer.enhanced is None or re.fullmatch(CODE, answer.enhanced)
+    assert answer.until is None or re.fullmatch(CODE, answer.until)
     assert answer.line.isascii()
     assert "[" not in answer.text  # the server's name and the time are its own
+    assert answer.modes
+    assert answer.stage not in answer.also
+
+
+def test_a_fault_of_the_setup_is_not_taken_for_a_passing_one() -> None:
+    """4xx: keep and try again, but for what no waiting mends; 535 and 530 are never the mail's fault."""
+    temporary = {answer for answer in ANSWERS if (answer.enhanced or str(answer.code)).startswith("4")}
+    for answer in temporary:
+        assert answer.retry != "never", answer.line
+    configured = {replies.STARTTLS_REQUIRED, replies.TLS_TOO_OLD}
+    assert all(answer.retry == "configuration" for answer in configured)
+    for answer in ANSWERS:
+        if answer.code in (530, 535) or answer is replies.BASIC_AUTH_RETIRED:
+            assert answer.retry == "hold", answer.line
+        if answer.text.startswith("Sender throttled"):
+            assert answer.retry == "stop-hours", answer.line
+
+
+def test_a_reply_is_in_the_table_once() -> None:
+    assert len(set(ANSWERS)) == len(ANSWERS) == len(NAMES)
+    assert len({(answer.code, answer.enhanced, answer.text) for answer in ANSWERS}) == len(ANSWERS)
+
+
+def test_a_reply_of_which_only_the_number_is_known() -> None:
+    assert replies.BAD_HELO.line == "5.7.506 Access Denied, Bad HELO"
+    assert replies.BANNED_ADDRESS.line == "550 5.7.606 to 5.7.649 Access denied, banned sending IP"
+    assert (replies.IPV6_REFUSED.line, replies.IPV6_REFUSED.dated) == ("5.7.510", "seen 2024-03-08")
+    assert replies.MESSAGE_TOO_LARGE.dated == "from a source without a date"
+    assert replies.SPF_VIOLATION.later
+    assert not replies.STARTTLS_REQUIRED.later
 
 
 def test_a_reply_as_it_stands_in_a_dialogue() -> None:
