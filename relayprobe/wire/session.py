@@ -202,6 +202,11 @@ class Session:
         return self.listener.startswith("tls://") or self.listener.endswith(":465")
 
     @property
+    def pop3(self) -> bool:
+        """Whether it was a visit at the POP3 listener, where nothing is sent."""
+        return self.listener.startswith("pop3://")
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """The messages that were accepted."""
         return tuple(e.message for e in self.envelopes if e.message and e.message.reply and e.message.reply.positive)
