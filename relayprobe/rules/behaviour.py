@@ -49,12 +49,13 @@ _BATCHED = (b"MAIL", b"RCPT", b"RSET", b"NOOP", b"VRFY", b"EXPN")
 
 
 def _may_be_batched(session: Session, before: Exchange, exchange: Exchange) -> bool:
-    """RFC 2920 3.1: what may be sent while the answer to the command before is due; RFC 3030 for chunks."""
+    """RFC 2920 3.1: what may be sent while the answer to the command before is due; section 5 has QUIT so, behind a
+    message."""
     greeting = next((g for g in reversed(session.greetings) if g.event < exchange.event), None)
     if greeting is None or "PIPELINING" not in greeting.offers:
         return False
     verb = before.command.verb if before.command else b""
-    return verb in _BATCHED or (isinstance(before.said, Body) and before.said.end == "bdat")
+    return verb in _BATCHED or isinstance(before.said, Body)
 
 
 def _named(exchange: Exchange) -> str:
