@@ -173,9 +173,9 @@ def recipient_mx_delivery(session: Session) -> Iterator[Evidence]:
     and judged as spam is. Where that server is Office 365, it takes mail for its own people only."""
     if session.auths or session.site.connector or session.mode == "connector":
         return
+    alone = {e.recipients[0].event for e in session.envelopes if len(e.recipients) == 1}
     for recipient, address, _ in outsiders(session):
-        envelope = next(e for e in session.envelopes if recipient in e.recipients)
-        if len(envelope.recipients) == 1:
+        if recipient.event in alone:
             says = f"there was no login, and {quoted(address)} is outside: the only recipient of that mail"
             yield Evidence(recipient.event, says)
             return
