@@ -8,42 +8,8 @@ from typing import Any
 
 from relayprobe.office365.modes import MODES, Mode
 from relayprobe.office365.replies import Answer
-from relayprobe.report.text import MODE_NAMES, WIDTH, Styled
+from relayprobe.report.text import WIDTH, Styled
 from relayprobe.rules.rule import Rule
-
-
-def table(rules: Iterable[Rule]) -> Iterator[Styled]:
-    """One line a rule, by theme."""
-    theme = ""
-    for rule in rules:
-        if rule.theme != theme:
-            theme = rule.theme
-            yield "heading", theme
-        yield rule.severity("submission"), f"  {rule.id:32} {rule.title}"
-
-
-def page(rule: Rule) -> Iterator[Styled]:
-    """All about one rule."""
-    yield "heading", rule.id
-    yield from _part("", rule.title)
-    yield from _part("Why Office 365 minds", rule.why)
-    for mode in MODES:
-        severity = rule.severity(mode)
-        answer = rule.answer.get(mode)
-        yield "", ""
-        yield severity, f"{MODE_NAMES[mode]}: {severity}"
-        if answer:
-            yield from _indented(f"Office 365 answers ({answer.stage}): {answer.line}")
-            yield from _indented(f"{answer.dated.capitalize()}; {answer.source}")
-            if answer.doubt:
-                yield from _indented(f"Not certain: {answer.doubt}")
-        if rule.fix_for(mode):
-            yield from _indented(f"Do: {rule.fix_for(mode)}")
-    yield from _part("Known of", rule.devices)
-    yield from _part("What relayprobe's relay can repair", rule.repair)
-    yield from _part("Not certain", rule.doubt)
-    yield from _part("Sources", "; ".join(rule.sources))
-
 
 SHORT = {"submission": "Client submission", "direct-send": "Direct Send", "connector": "Connector"}
 THEMES = {
@@ -60,6 +26,37 @@ THEMES = {
     "traffic": "Several visits of a device",
 }
 """What a theme is called, in the order of a dialogue."""
+
+
+def table(rules: Iterable[Rule]) -> Iterator[Styled]:
+    """One line a rule, by theme."""
+    theme = ""
+    for rule in rules:
+        if rule.theme != theme:
+            theme = rule.theme
+            yield "heading", THEMES[theme]
+        yield rule.severity("submission"), f"  {rule.id:32} {rule.title}"
+
+
+def page(rule: Rule) -> Iterator[Styled]:
+    """All about one rule."""
+    yield "heading", rule.id
+    yield from _part("", rule.title)
+    yield from _part("Why Office 365 minds", rule.why)
+    for (severity, fix, answer), modes in _alike(rule).items():
+        yield "", ""
+        yield severity, f"{', '.join(SHORT[mode] for mode in modes)}: {severity}"
+        if answer:
+            yield from _indented(f"Office 365 answers ({answer.stage}): {answer.line}")
+            yield from _indented(f"Seen {answer.seen}; {answer.source}")
+            if answer.doubt:
+                yield from _indented(f"Not certain: {answer.doubt}")
+        if fix:
+            yield from _indented(f"Do: {fix}")
+    yield from _part("Known of", rule.devices)
+    yield from _part("What relayprobe's relay can repair", rule.repair)
+    yield from _part("Not certain", rule.doubt)
+    yield from _part("Sources", "; ".join(rule.sources))
 
 
 def document(rules: Iterable[Rule]) -> Iterator[str]:
