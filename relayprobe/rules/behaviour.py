@@ -28,7 +28,7 @@ def no_quit(session: Session) -> Iterator[Evidence]:
     closed = session.closed
     if closed is None or closed.by != "client" or closed.how not in ("fin", "rst"):
         return
-    if not session.exchanges or session.tls_failures or any(session.commands(b"QUIT")):
+    if not session.exchanges or session.tls_failures or session.encrypted or any(session.commands(b"QUIT")):
         return
     last = session.exchanges[-1]
     if isinstance(last.said, Body) and last.reply is None:
@@ -58,7 +58,7 @@ def probe_session_no_data(session: Session) -> Iterator[Evidence]:
     closed = session.closed
     if closed is None or (closed.by == "server" and closed.how != "quit") or any(e.message for e in session.envelopes):
         return
-    if session.tls_failures or len(session.tls) < len(session.hellos):
+    if session.tls_failures or session.encrypted or len(session.tls) < len(session.hellos):
         return
     if any(not attempt.accepted for attempt in session.auths):
         return
