@@ -75,12 +75,13 @@ def _event(event: Event, server: str) -> tuple[str, str, str]:
             return MARKS["client", tls], "client", visible_line(raw) + _about(event)
         case Body():
             how = _ENDS[event.end]
+            size = "of unknown size" if event.purged and not event.size else f"{event.size:,} octets"
             seconds = event.until - event.at
             refused = ", although DATA had been refused" if event.refused else ""
             return (
                 MARKS["client", event.tls],
                 "client",
-                f"[message: {event.size:,} octets in {seconds:.3f} s, {how}{refused}]",
+                f"[message: {size} in {seconds:.3f} s, {how}{refused}]",
             )
         case Connected(peer=peer, listener=listener):
             return "===", "info", f"{visible(peer)} connected to {visible(listener)}"

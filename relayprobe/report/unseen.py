@@ -42,7 +42,7 @@ def _unseen(session: Session) -> Iterator[str]:
         yield "The text does not tell which cipher suites the device offers in TLS, so they are not judged."
     elif session.source != "pcap" and session.tls and not session.hellos:
         yield "The text does not tell what the device offers in TLS, so its versions and cipher suites are not judged."
-    if any(isinstance(event, Body) and event.size and not event.raw for event in session.events):
+    if any(isinstance(event, Body) and event.purged and not event.raw for event in session.events):
         yield "The text of the message is not in it, so neither its header nor its lines are judged."
     if session.closed is None:
         yield "How the connection ended is not in it."

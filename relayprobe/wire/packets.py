@@ -2,7 +2,7 @@
 
 The file is read block by block and never held whole. The blocks are read here, for a file that breaks off is to be used
 as far as it goes, and a pcapng file may have many interfaces, each with its own kind of frames; what is in a frame is
-taken apart by dpkt. What is no TCP, and what cannot be read, is passed over: a capture holds the traffic of others, too.
+taken apart by dpkt. What is no TCP, and what cannot be read, is passed over: a capture has the traffic of others, too.
 """
 
 from __future__ import annotations
