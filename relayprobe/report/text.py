@@ -161,7 +161,8 @@ def dialogue(session: Session, findings: Sequence[Finding] = ()) -> Iterator[Sty
 def findings_text(session: Session, findings: Sequence[Finding]) -> Iterator[Styled]:
     """The findings in words: what happened, why Office 365 minds, what to do."""
     if not findings:
-        yield "good", "Nothing was found that Office 365 would mind."
+        where = " in what could be read" if session.encrypted else ""
+        yield "good", f"Nothing was found{where} that Office 365 would mind."
         return
     for finding in findings:
         yield from one_finding(finding)
