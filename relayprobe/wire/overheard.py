@@ -6,6 +6,7 @@ It is the same reader that follows the dialogue, so secrets are masked as ever. 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from relayprobe.wire.dialogue import BodyPart, Dialogue, Output
@@ -95,7 +96,7 @@ class Overheard:
         if self._state == "tls":
             self.events.append(Encrypted(self._up_at, self._last, self._encrypted["client"], self._encrypted["server"]))
         if self._first is not None:
-            self.events.append(self._first)
+            self.events.append(replace(self._first, at=self._last))
         return self.events
 
     def _time(self, moment: float) -> float:
