@@ -62,7 +62,7 @@ def judgements_in(
         if unpack := _PACKED.get(begin[:2]):
             fail(f"{shown} is compressed: unpack it first, with {unpack}")
         data = source.read(pasted.LONGEST + 1)
-        if data.lstrip()[:1] in (b"{", b"["):
+        if data.lstrip()[:1] == b"{":
             sessions = _in_export(data + source.read(LONGEST_EXPORT), shown)
         elif len(data) > pasted.LONGEST:
             fail(f"{shown} is longer than 16 MiB: cut out the session that matters")
