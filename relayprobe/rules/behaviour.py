@@ -167,9 +167,9 @@ def no_quit(session: Session) -> Iterator[Evidence]:
     because other servers hold it against the sender, and because a device that hangs up early may have lost
     patience."""
     closed = session.closed
-    if closed is None or closed.by != "client" or closed.how not in ("fin", "rst") or session.encrypted:
+    if closed is None or closed.by != "client" or closed.how not in ("fin", "rst"):
         return
-    if not session.exchanges or session.tls_failures or any(session.commands(b"QUIT")):
+    if not session.exchanges or session.tls_failures or session.encrypted or any(session.commands(b"QUIT")):
         return
     last = session.exchanges[-1]
     if isinstance(last.said, Body) and last.reply is None:

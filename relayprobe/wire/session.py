@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 from relayprobe.wire import command, message
 from relayprobe.wire.command import Command, Path
@@ -22,12 +23,17 @@ from relayprobe.wire.events import (
     Encrypted,
     Event,
     Line,
+    Missing,
     Secret,
     Side,
     TlsFailed,
     TlsHello,
     TlsUp,
 )
+
+Source = Literal["live", "export", "text", "pcap"]
+"""How a session was captured: by a listener of ours; or elsewhere, and read from a text that relayprobe exported, from
+one that another tool printed, or from a capture of packets."""
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 
@@ -179,6 +185,7 @@ class Session:
     mode: str | None = None  # as stated by --mode
     imitate: str | None = None
     site: Site = field(default_factory=Site)
+    source: Source = "live"
 
     banner: Reply | None = None
     exchanges: tuple[Exchange, ...] = ()
@@ -236,6 +243,7 @@ def session_of(
     mode: str | None = None,
     imitate: str | None = None,
     site: Site | None = None,
+    source: Source = "live",
 ) -> Session:
     """The session that a transcript tells of. Never raises: what is missing from the transcript is missing here."""
     walk = _Walk()
@@ -253,6 +261,7 @@ def session_of(
         mode=mode,
         imitate=imitate,
         site=site or Site(),
+        source=source,
         banner=walk.banner,
         exchanges=exchanges,
         greetings=greetings,
@@ -301,6 +310,9 @@ class _Walk:
                 self.failures.append((index, event))
             case Encrypted():
                 self.encrypted = event
+            case Missing(sender="server"):
+                self.reply_lines = []
+                self.due.clear()  # what is answered next cannot be told
             case Closed():
                 self.closed = event
 

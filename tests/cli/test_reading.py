@@ -187,7 +187,7 @@ def test_diagnose_exits_with_1_on_errors(folder: Path) -> None:
 
 def test_diagnose_all(folder: Path) -> None:
     result = run("diagnose", "--data", folder, "--all", "--json")
-    assert [json.loads(line)["session"]["id"] for line in result.stdout.splitlines()] == NEWEST_FIRST
+    assert [json.loads(line)["session"]["id"] for line in result.stdout.splitlines()] == NEWEST_FIRST[::-1]
     assert result.exit_code == 1
 
 
