@@ -361,3 +361,13 @@ def test_how_a_text_ends_is_known_where_it_tells() -> None:
     assert "How the connection ended is not in it." in unseen(cut)
     lost = one(swaks().partition(" ~> QUIT")[0] + "*** Remote host closed connection unexpectedly.")
     assert lost.events[-1] == Closed(0.0, "server", "fin")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(list(FORMS.values())), st.sets(st.integers(0, 30), max_size=6))
+def test_no_secret_of_a_text_of_which_lines_are_missing(text: str, gone: set[int]) -> None:
+    """People cut a text before they paste it."""
+    lines = [line for n, line in enumerate(text.splitlines()) if n not in gone]
+    for pasted in read("\n".join(lines)):
+        assert SECRET not in shown(pasted.events)
+        assert PASSWORD not in shown(pasted.events)
