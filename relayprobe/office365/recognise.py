@@ -25,7 +25,9 @@ MOST_REPLIES = 200
 _ENHANCED = r"[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)"
 _START = re.compile(rf"(?<![\w.\-])(?:([2-5]\d\d)[\s,\-#b'\"(:]{{1,6}})?({_ENHANCED})")
 # RFC 5321 4.2: a code alone counts only where a reply begins, for the ports 465 and 587 look like codes.
-_BARE = re.compile(r"(?:^|[\"'(;,=>]|: |code |returned ) ?([45]\d\d)(?=[ \-][^\d]|[\"',;)]| ?$)", re.MULTILINE)
+_BARE = re.compile(
+    r"(?:^|[\"'(;,=>]|: |code |code\. \[|returned ) ?([45]\d\d)(?=[ \-][^\d]|[\"',;)\]]| ?$)", re.MULTILINE
+)
 _PREFIX = r"^ ?(?:[\d.,:TZ+\-]{4,32} ){0,2}(?:S:|<[-~=]{1,3}|<|\[S\]|SERVER(?: -> CLIENT)?:)? ?(?:b['\"])?"
 _GOOD = re.compile(_PREFIX + r"([23]\d\d(?:[ \-].*)?)$", re.MULTILINE)
 _CONTINUED = re.compile(_PREFIX + rf"([2-5]\d\d)([ \-]) ?(?:({_ENHANCED}) ?)?")
