@@ -24,7 +24,7 @@ def command(
     """
     from relayprobe.office365.recognise import LONGEST, recognise
     from relayprobe.report.explained import explanation, explanation_object
-    from relayprobe.rules.codes import look_up, texts_in
+    from relayprobe.rules.codes import codes_in, look_up, texts_in
 
     if not text:
         fail('there is nothing to explain: `relayprobe explain "550 5.7.64 ..."`, or - to read standard input')
@@ -33,7 +33,9 @@ def command(
         said = sys.stdin.buffer.read(4 * LONGEST + 4).decode(errors="replace")
     found = recognise(said)
     texts = texts_in(said[:LONGEST])
-    codes = () if found or found.unknown or texts else look_up(said.strip())
+    codes = codes_in(said[:LONGEST])
+    if not (found or found.unknown or texts or codes):
+        codes = look_up(said)
     if as_json:
         sys.stdout.write(json.dumps(explanation_object(found, texts, codes)) + "\n")
     else:

@@ -197,22 +197,31 @@ def _inner_first(pieces: list[_Piece]) -> Iterator[_Piece]:
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """Words of a reply, squeezed. `telling`: they say the reply whatever its code is; `sure`: without a code, too."""
+    """Words of a reply, squeezed. `telling`: they say the reply whatever its code is; `sure`: without a code, too.
+
+    `own`: no other reply has just these words, so that half of its codes is enough.
+    """
 
     words: str
     answer: Answer
     telling: bool
     sure: bool
+    own: bool
 
 
 def _phrases() -> Iterator[_Phrase]:
-    texts = [(_squeezed(answer.text).rstrip(".;:"), answer) for answer in ANSWERS if answer.text]
+    texts = [(_worded(answer.text), answer) for answer in ANSWERS if answer.text]
+    wordings = [(_worded(wording), answer) for answer in ANSWERS for wording in answer.wordings]
     for words, answer in texts:
-        shared = any(words in other and answer is not one for other, one in texts)
-        yield _Phrase(words, answer, False, len(words) >= _SURE and not shared)
-    for answer in ANSWERS:
-        for wording in answer.wordings:
-            yield _Phrase(_squeezed(wording), answer, True, True)
+        within = any(words in other and answer is not one for other, one in texts)
+        own = all(words != other or answer is one for other, one in (*texts, *wordings))
+        yield _Phrase(words, answer, False, len(words) >= _SURE and not within, own)
+    for words, answer in wordings:
+        yield _Phrase(words, answer, True, True, True)
+
+
+def _worded(text: str) -> str:
+    return _squeezed(text).rstrip(".;:")
 
 
 _SURE = 17  # `Invaliddomainname`; what is shorter is said by others, too
@@ -228,7 +237,7 @@ def _matches(piece: _Piece, whole: str) -> list[Match]:
         for phrase in _PHRASES
         if phrase.words in piece.words
         and (
-            phrase.answer in numbered
+            (phrase.answer in numbered and (phrase.own or piece.code is not None))
             or phrase.telling
             or (phrase.sure if not coded else phrase.answer.code == piece.code and not piece.enhanced)
         )
@@ -237,7 +246,7 @@ def _matches(piece: _Piece, whole: str) -> list[Match]:
     wordless = [answer for answer in numbered if not answer.text]
     if best and (best[0] or not wordless):
         return [Match(best[3], "words")]
-    worded = [answer for answer in numbered if answer.text and _squeezed(answer.text).rstrip(".;:") in whole]
+    worded = [answer for answer in numbered if answer.text and _worded(answer.text) in whole]
     if worded:
         return [Match(worded[0], "words")]
     return [Match(answer, "number") for answer in numbered]

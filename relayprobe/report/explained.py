@@ -141,7 +141,10 @@ def _answer(match: Match) -> Iterator[Styled]:
     answer = match.answer
     yield "heading", answer.line if answer.text else f"{answer.line} (the source has no words for it)"
     if match.by == "number":
-        yield "warning", f"{HEAD}Known by its number alone; the words are others, or are missing."
+        yield (
+            "warning",
+            f"{HEAD}Known by its number alone, for its words are others or missing: it may mean something else.",
+        )
     yield from _said(answer.meaning)
     stages = [STAGES[stage] for stage in (answer.stage, *answer.also)]
     yield from _said(f"When: {'; or '.join(stages)}.")
@@ -164,7 +167,7 @@ def _where(answer: Answer) -> str:
 
 def _meanings(answers: Sequence[Answer]) -> Iterator[Styled]:
     yield "heading", f"{answers[0].enhanced} has several meanings, and the words tell them apart"
-    yield from _said("Paste the whole reply to know which. It may be:")
+    yield from _said("None of the words known for it are there, so it may be one of these, or another server's:")
     for answer in answers:
         yield from _said(answer.line, style="heading")
         yield from _said(answer.meaning, "    ")

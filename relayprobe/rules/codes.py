@@ -13,9 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 
 LONGEST = 64
 """Characters of a code that are looked at; none is as long."""
+MOST_CODES = 20
+"""Codes in a text that are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +373,15 @@ def look_up(written: str) -> tuple[Code, ...]:
     own = [code for code in CODES if code.form is None and _bare(code.code) == bare]
     vendors = {code.vendor for code in own}
     return (*own, *(code for code in CODES if code.form and code.form.fullmatch(bare) and code.vendor not in vendors))
+
+
+def codes_in(text: str) -> tuple[Code, ...]:
+    """The codes that stand in a text in a form that nothing else has: `0x800CCC0E`, `16#5108`."""
+    written = dict.fromkeys(found[0] for found in islice(_UNMISTAKABLE.finditer(text), MOST_CODES))
+    return tuple(dict.fromkeys(code for one in written for code in look_up(one)))
+
+
+_UNMISTAKABLE = re.compile(r"\b(?:0x|16#)[0-9a-f]{4,8}\b", re.IGNORECASE)
 
 
 def nearest(written: str) -> str | None:

@@ -264,6 +264,17 @@ def test_a_number_with_two_meanings_and_no_words() -> None:
     assert {match.by for match in found.matches} == {"number"}
 
 
+def test_a_queue_that_cannot_connect_is_not_told_of_a_reply() -> None:
+    """As Postfix has it: the code is its own."""
+    said = "to=<a@b.c>, dsn=4.4.1, status=deferred (connect to x.office365.com[40.99.31.130]:25: Connection timed out)"
+    assert names(recognise(said)) == ["NO_CONNECTION"]
+
+
+def test_the_same_reply_in_a_log_and_its_code_before_it() -> None:
+    said = f"dsn=5.7.57, status=bounced (host x[40.99.31.130] said: 530 5.7.57 Client not authenticated {SERVER})"
+    assert names(recognise(said)) == ["NOT_AUTHENTICATED"]
+
+
 def test_a_known_number_with_other_words_is_known_by_its_number() -> None:
     assert {match.by for match in recognise("550 5.7.606 go away").matches} == {"number"}
     assert {match.by for match in recognise("550 5.7.606 Access denied, banned sending IP [x]").matches} == {"words"}

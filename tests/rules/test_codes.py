@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayprobe.rules import RULES
-from relayprobe.rules.codes import CODES, KNOWN_FROM, TEXTS, look_up, nearest, rules_meant, texts_in
+from relayprobe.rules.codes import CODES, KNOWN_FROM, TEXTS, codes_in, look_up, nearest, rules_meant, texts_in
 
 NOT_YET = (
     "auth-cram-md5-no-fallback",
@@ -91,6 +91,12 @@ def test_codes_and_texts_lead_to_rules() -> None:
         "auth-user-not-upn",
         "no-tls",
     )
+
+
+def test_codes_within_a_text() -> None:
+    said = "Error 0x800ccc0e: failed (16#5108), again 0x800CCC0E, at 0x7ffd and E421"
+    assert [code.code for code in codes_in(said)] == ["0x800CCC0E", "16#5108"]
+    assert codes_in("0x800A " * 100 + "16#5108") == look_up("0x800A")
 
 
 def test_the_nearest_code() -> None:
