@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from relayprobe.cli import VERBS, main
 from relayprobe.cli.judging import judge
-from relayprobe.office365.modes import MODES
+from relayprobe.report.manual import document
 from relayprobe.report.objects import session_from_object
 from relayprobe.report.text import report
 from relayprobe.rules import RULES
@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SAMPLE = ROOT / "config" / "relayprobe.toml"
 README = ROOT / "README.md"
+MANUAL = ROOT / "docs" / "rules.md"
 DOCUMENTS = (README, EXAMPLES / "README.md")
 UNITS = (ROOT / "config" / "relayprobe.socket", ROOT / "config" / "relayprobe.service")
 
@@ -164,7 +165,7 @@ def test_environment_variables_in_documents_exist(path: Path) -> None:
 
 
 def test_links_in_documents_lead_somewhere() -> None:
-    for path in DOCUMENTS:
+    for path in (*DOCUMENTS, MANUAL):
         text = path.read_text()
         anchors = {
             re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)", text, re.M)
@@ -198,20 +199,16 @@ def session() -> str:
 
 
 def rules() -> str:
-    """The table of rules."""
-    head = ["| Rule | | Client submission | Direct Send | Connector |", "|---|---|---|---|---|"]
-    rows = [
-        f"| `{rule.id}` | {rule.title} | {' | '.join(rule.severity(mode) for mode in MODES)} |"
-        for rule in RULES.values()
-    ]
-    return "\n".join(head + rows)
+    """The manual of the rules."""
+    return "\n".join(document(RULES.values()))
 
 
-MADE = {"session": session, "rules": rules}
+MADE = {README: {"session": session}, MANUAL: {"rules": rules}}
 
 
-def made_anew(text: str) -> str:
-    for name, make in MADE.items():
+def made_anew(path: Path) -> str:
+    text = path.read_text()
+    for name, make in MADE[path].items():
         before, begin, rest = text.partition(f"<!-- made: {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         assert begin, name
@@ -220,11 +217,16 @@ def made_anew(text: str) -> str:
     return text
 
 
-def test_what_is_made_from_the_code_is_as_the_code_is() -> None:
+@pytest.mark.parametrize("path", MADE, ids=named)
+def test_what_is_made_from_the_code_is_as_the_code_is(path: Path) -> None:
     """Where this fails: `python -m tests.test_docs`, and read what has changed."""
-    text = README.read_text()
-    assert made_anew(text) == text
+    assert made_anew(path) == path.read_text()
+
+
+def test_how_many_rules_there_are_is_told() -> None:
+    assert f"{len(RULES)} rules" in README.read_text()
 
 
 if __name__ == "__main__":
-    README.write_text(made_anew(README.read_text()))
+    for made in MADE:
+        made.write_text(made_anew(made))

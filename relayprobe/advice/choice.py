@@ -16,8 +16,8 @@ from relayprobe.advice.verdicts import Verdict
 from relayprobe.office365 import endpoints, tls
 from relayprobe.office365.modes import Mode
 from relayprobe.rules import RULES
-from relayprobe.rules.auth import DIFFERENCES
-from relayprobe.rules.envelope import factory_setting, home_domain, outsiders
+from relayprobe.rules.addresses import factory_setting, home_domain, outsiders
+from relayprobe.rules.credentials import DIFFERENCES
 from relayprobe.wire.session import Session, domain_of
 
 NAMES: Mapping[Mode, str] = {

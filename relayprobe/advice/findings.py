@@ -68,7 +68,7 @@ def diagnose(session: Session, visits: Sequence[Visit] = (), mode: str | None = 
 def look(session: Session, visits: Sequence[Visit] = ()) -> Seen:
     """What every rule sees, whatever the mode."""
     seen = []
-    for rule in RULES.values():
+    for rule in [RULES["pop-before-smtp"]] if session.pop3 else RULES.values():  # no mail goes by POP3
         pieces = rule.look(session, visits)
         first = next(pieces, None)  # most rules see nothing
         if first is not None:

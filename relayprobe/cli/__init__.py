@@ -13,7 +13,7 @@ VERBS = {
     "listen": "Capture and diagnose; never forwards.",
     "sessions": "List captured sessions, newest first.",
     "show": "One session: dialogue, findings, advice.",
-    "diagnose": "The rules again, over stored sessions or files.",
+    "diagnose": "The rules again, over stored sessions, texts, pcaps.",
     "export": "A session as text, JSON or mail.",
     "rules": "What is looked for; `rules ID` explains one.",
     "explain": "What a reply of Office 365 means.",

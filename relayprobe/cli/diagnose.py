@@ -1,28 +1,41 @@
-"""`relayprobe diagnose`: the rules again, over stored sessions or exported files. Exit code 1 for errors."""
+"""`relayprobe diagnose`: the rules again, over stored sessions and files, captured here or elsewhere. Exit code 1 for
+errors."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from relayprobe.cli.options import archive, common, fail, option
+from relayprobe.cli.options import archive, common, data_folder, fail, option
 from relayprobe.cli.show import MODES
 from relayprobe.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from relayprobe.cli.judging import Judgement
+    from relayprobe.store import Archive, Row, Store
+    from relayprobe.wire.session import Site
+    from relayprobe.wire.visit import Visit
+
+AT_ONCE = 500
+"""Sessions that are written in one go by --update."""
 
 
 @click.command("diagnose")
 @common
 @option("--mode", type=MODES, help="What the device is meant to use.")
-@option("--all", "every", is_flag=True, help="All stored sessions.")
+@option("--all", "every", is_flag=True, help="All stored sessions, the oldest first.")
+@option("--update", is_flag=True, help="With --all: write what is found into the list of sessions.")
+@option("--compare", is_flag=True, help="Say what changed from the first of two sessions to the second.")
+@option("--port", "ports", type=click.IntRange(1, 65535), multiple=True, help="In a pcap, a port for mail; repeatable.")
 @click.argument("sessions", nargs=-1)
 @click.pass_context
 def command(
@@ -34,62 +47,218 @@ def command(
     verbose: int,
     mode: str | None,
     every: bool,
+    update: bool,
+    compare: bool,
+    ports: tuple[int, ...],
     sessions: tuple[str, ...],
 ) -> None:
-    """Diagnose again: SESSIONS are ids, beginnings of ids, `last`, or files that `export --as json` wrote.
+    """Diagnose again: SESSIONS are ids, beginnings of ids, `last`, or files (`-`: stdin).
 
-    Exit code 0: no errors found; 1: errors found; 2: wrong usage.
+    A file is what `export --as json` or `--as text` wrote, a dialogue that swaks, curl or another tool printed, or a
+    capture of packets (pcap, pcapng).
+
+    Exit code 0: no errors found; 1: errors found (with --compare: in the second session); 2: wrong usage.
     """
-    if not sessions and not every:
-        sessions = ("last",)
+    if update and not every:
+        fail("--update goes with --all: it writes what is found in all stored sessions into the list")
+    if every and (sessions or compare):
+        fail("--all takes no sessions: name some, or say --all")
     terminal = Terminal(no_color)
+    if every:
+        ctx.exit(_all(terminal, config, data, mode, update=update, as_json=as_json))
+    if compare:
+        ctx.exit(_compared(terminal, config, data, mode, sessions, ports, as_json=as_json))
     errors = False
-    for judgement in _judgements(config, data, mode, every, sessions):
-        errors = errors or any(f.severity == "error" for f in judgement.findings)
-        if as_json:
-            from relayprobe.report.objects import report_object
-
-            thing = report_object(judgement.session, judgement.findings, judgement.verdicts, judgement.advice)
-            sys.stdout.write(json.dumps(thing) + "\n")
-        else:
-            from relayprobe.report.text import conclusion
-            from relayprobe.report.visible import visible
-
-            session = judgement.session
-            terminal.line(("heading", f"--- Session {visible(session.id)} from {visible(session.peer)} ---"))
-            terminal.lines(conclusion(session, judgement.findings, judgement.verdicts, judgement.advice))
-            terminal.line(("", ""))
+    for judgement in _judgements(config, data, mode, sessions or ("last",), ports):
+        errors = errors or has_errors(judgement)
+        _print(terminal, judgement, as_json=as_json)
     ctx.exit(1 if errors else 0)
 
 
-def _judgements(
-    config: Path | None, data: Path | None, mode: str | None, every: bool, sessions: tuple[str, ...]
-) -> Iterator[Judgement]:
-    from relayprobe.cli.judging import judge, judge_stored
-    from relayprobe.cli.site import site_given
-    from relayprobe.report.objects import NotASession, session_from_object
+def has_errors(judgement: Judgement) -> bool:
+    """Whether Office 365 refuses something in it."""
+    return any(finding.severity == "error" for finding in judgement.findings)
+
+
+def _print(terminal: Terminal, judgement: Judgement, *, as_json: bool) -> None:
+    session = judgement.session
+    if as_json:
+        from relayprobe.report.objects import report_object
+
+        thing = report_object(session, judgement.findings, judgement.verdicts, judgement.advice)
+        sys.stdout.write(json.dumps(thing) + "\n")
+        return
+    from relayprobe.report.text import conclusion
     from relayprobe.report.visible import visible
-    from relayprobe.store import Filter
+
+    origin = f" from {visible(session.peer)}" if session.peer else ""
+    terminal.line(("heading", f"--- Session {visible(session.id)}{origin} ---"))
+    terminal.lines(conclusion(session, judgement.findings, judgement.verdicts, judgement.advice))
+    terminal.line(("", ""))
+
+
+def _judgements(
+    config: Path | None, data: Path | None, mode: str | None, sessions: Sequence[str], ports: Sequence[int]
+) -> Iterator[Judgement]:
+    from relayprobe.cli.files import STDIN, judgements_in
+    from relayprobe.cli.judging import judge_stored
+    from relayprobe.cli.site import site_given
+    from relayprobe.report.visible import visible
 
     site = site_given(config)
-    stored = []
-    for name in sessions:
-        if not Path(name).is_file():
+    with ExitStack() as open_until_done:
+        stored: Archive | None = None
+        for name in sessions:
+            if name == STDIN or (Path(name).exists() and not Path(name).is_dir()):
+                yield from judgements_in(name, mode=mode, site=site, ports=ports)
+                continue
             if "." in name or "/" in name:  # no id has these
-                way_out = "name one that `relayprobe export --as json` wrote, or a session's id"
-                fail(f"there is no file {visible(name)}: {way_out}")
-            stored.append(name)
-            continue
-        try:
-            session = session_from_object(json.loads(Path(name).read_text(encoding="utf-8")))
-            yield judge(replace(session, site=site or session.site), (), mode)
-        except NotASession as error:
-            fail(f"{name} is not an exported session: {error.why}")
-        except (ValueError, OSError) as error:
-            fail(f"{name} is not an exported session: {error}")
-    if not stored and not every:
-        return
-    with archive(config, data) as opened:
-        rows = list(opened.sessions(Filter())) if every else [opened.find(name) for name in stored]
+                fail(
+                    f"there is no file {visible(name)}: name an export, a text, a capture of packets, or a session's id"
+                )
+            if stored is None:
+                stored = open_until_done.enter_context(archive(config, data))
+            yield judge_stored(stored, stored.find(name), mode=mode, site=site)
+
+
+# Two sessions
+
+
+def _compared(
+    terminal: Terminal,
+    config: Path | None,
+    data: Path | None,
+    mode: str | None,
+    sessions: Sequence[str],
+    ports: Sequence[int],
+    *,
+    as_json: bool,
+) -> int:
+    from relayprobe.report.compare import Told, compare, comparison_object, comparison_text
+    from relayprobe.report.visible import visible
+
+    if len(sessions) != 2:
+        fail("--compare takes two sessions, the earlier one first: ids or files")
+    told = []
+    for name in sessions:
+        first, *more = islice(_judgements(config, data, mode, (name,), ports), 2)
+        if more:
+            fail(
+                f"{visible(name)} has more than one session: `diagnose --json` prints one a line, so write the one "
+                "that matters into a file of its own"
+            )
+        told.append(first)
+    before, after = told
+    found = compare(
+        Told(before.session, before.findings, before.verdicts), Told(after.session, after.findings, after.verdicts)
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(comparison_object(found)) + "\n")
+    else:
+        terminal.lines(comparison_text(found))
+    return 1 if has_errors(after) else 0
+
+
+# All that are stored
+
+
+def _all(
+    terminal: Terminal, config: Path | None, data: Path | None, mode: str | None, *, update: bool, as_json: bool
+) -> int:
+    from relayprobe.cli.site import site_given
+
+    tally = Tally()
+    with archive(config, data) as stored, _writer(config, data, update=update) as store:
+        for row, judgement in _each(stored, mode, site_given(config), quietly=update or not sys.stdout.isatty()):
+            changes = tally.add(row, judgement)
+            if store is not None and changes:
+                _write(store, row, judgement)
+                if tally.changed % AT_ONCE == 0:
+                    store.flushed().result()
+            if as_json or not update:
+                _print(terminal, judgement, as_json=as_json)
+        if store is not None:
+            store.flushed().result()
+    if not as_json:
+        terminal.lines(("warning" if tally.with_errors else "good", line) for line in tally.summary(updated=update))
+    return 1 if tally.with_errors else 0
+
+
+def _each(stored: Archive, mode: str | None, site: Site | None, *, quietly: bool) -> Iterator[tuple[Row, Judgement]]:
+    """Every stored session, oldest first. A bar on stderr tells how far it is, where nothing else is told there."""
+    from relayprobe.cli.judging import judge_stored
+    from relayprobe.wire.visit import LOOK_BACK
+
+    known: dict[str, Visit] = {}
+    rows = stored.sessions(oldest_first=True)
+    with ExitStack() as until_done:
+        if quietly and sys.stderr.isatty():
+            bar = click.progressbar(
+                rows, stored.count(), "Diagnosing", file=sys.stderr, show_pos=True, update_min_steps=20
+            )
+            rows = iter(until_done.enter_context(bar))
         for row in rows:
-            yield judge_stored(opened, row, mode=mode, site=site)
+            yield row, judge_stored(stored, row, mode=mode, site=site, known=known)
+            if len(known) > 2 * AT_ONCE:
+                for id, visit in list(known.items()):
+                    if visit.ended is not None and visit.ended < row.started - LOOK_BACK:
+                        del known[id]
+
+
+@contextmanager
+def _writer(config: Path | None, data: Path | None, *, update: bool) -> Iterator[Store | None]:
+    """The store, for writing, where something is to be written: it removes nothing that is old meanwhile."""
+    if not update:
+        yield None
+        return
+    from relayprobe.store import Retention, Store
+
+    keep_all = Retention(session_age=None, body_age=None, sessions=None, size=None)
+    store = Store.open(data_folder(config, data), keep_all)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _write(store: Store, row: Row, judgement: Judgement) -> None:
+    worst = judgement.findings[0].severity if judgement.findings else None
+    store.begin(replace(row, findings=tuple(finding.rule.id for finding in judgement.findings), worst=worst))
+
+
+class Tally:
+    """What changed against what was found when the sessions were captured."""
+
+    def __init__(self) -> None:
+        self.sessions = self.with_errors = self.changed = 0
+        self._new: Counter[str] = Counter()
+        self._gone: Counter[str] = Counter()
+
+    def add(self, row: Row, judgement: Judgement) -> bool:
+        """Count a session; whether its findings, or the worst of them, are others now."""
+        found = {finding.rule.id for finding in judgement.findings}
+        worst = judgement.findings[0].severity if judgement.findings else None
+        self.sessions += 1
+        self.with_errors += worst == "error"
+        if row.ended is None:
+            return False  # it goes on
+        new, gone = found - set(row.findings), set(row.findings) - found
+        self._new.update(new)
+        self._gone.update(gone)
+        changed = bool(new or gone or worst != row.worst)
+        self.changed += changed
+        return changed
+
+    def summary(self, *, updated: bool) -> Iterator[str]:
+        """How many, how many with errors, and what changed."""
+        what = "session" if self.sessions == 1 else "sessions"
+        yield f"{self.sessions:,} {what}, {self.with_errors:,} with errors; {self._changes(updated=updated)}"
+        for word, counts in (("new", self._new), ("gone", self._gone)):
+            for rule, count in counts.most_common():
+                yield f"  {word}: {rule} in {count:,}"
+
+    def _changes(self, *, updated: bool) -> str:
+        if not self.changed:
+            return "what was found before still stands."
+        other = f"in {self.changed:,} it is not what the list of sessions says"
+        return f"{other}; the list says it now." if updated else f"{other} (--update writes it there)."

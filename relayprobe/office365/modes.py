@@ -7,3 +7,6 @@ from typing import Literal, get_args
 Mode = Literal["submission", "direct-send", "connector"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+AT_MX: tuple[Mode, ...] = ("direct-send", "connector")
+"""Those that go to the MX endpoint of the own domain, port 25, without a login."""

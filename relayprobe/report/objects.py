@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from relayprobe.advice.choice import Advice
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.verdicts import Verdict
+from relayprobe.report.unseen import unseen
 from relayprobe.wire.codec import from_object, to_object
 from relayprobe.wire.events import TlsHello
-from relayprobe.wire.session import Session, Site, session_of
+from relayprobe.wire.session import Session, Site, Source, session_of
 
 FORMAT = "relayprobe-session-1"
 
@@ -42,6 +43,7 @@ def session_object(session: Session) -> dict[str, Any]:
         "started": session.started,
         "mode": session.mode,
         "imitate": session.imitate,
+        "source": session.source,
         "site": asdict(session.site),
         "events": events,
     }
@@ -54,6 +56,7 @@ def report_object(
     return {
         "format": FORMAT,
         "session": session_object(session),
+        "unseen": list(unseen(session)),
         "findings": [finding_object(finding) for finding in findings],
         "verdicts": [
             {
@@ -104,6 +107,7 @@ def session_from_object(thing: Mapping[str, Any]) -> Session:
             mode=inner.get("mode"),
             imitate=inner.get("imitate"),
             site=site_from_object(inner.get("site") or {}),
+            source=next((known for known in get_args(Source) if known == inner.get("source")), "live"),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise NotASession(str(error)) from None

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from relayprobe.advice.choice import Advice
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.verdicts import Verdict
+from relayprobe.report.unseen import unseen
 from relayprobe.report.visible import visible, visible_line
 from relayprobe.wire.events import (
     Body,
@@ -22,6 +23,7 @@ from relayprobe.wire.events import (
     Encrypted,
     Event,
     Line,
+    Missing,
     TlsFailed,
     TlsHello,
     TlsUp,
@@ -58,13 +60,13 @@ _ENDS = {
 }
 
 
-def event_line(event: Event) -> Styled:
-    """One event as one line."""
-    mark, style, words = _event(event)
+def event_line(event: Event, server: str = "relayprobe") -> Styled:
+    """One event as one line. `server`: who answered the device."""
+    mark, style, words = _event(event, server)
     return style, f"{event.at:11.6f} {mark}  {words}"
 
 
-def _event(event: Event) -> tuple[str, str, str]:
+def _event(event: Event, server: str) -> tuple[str, str, str]:
     match event:
         case Line(sender=sender, raw=raw, tls=tls, omitted=omitted):
             more = f" [{omitted:,} octets more]" if omitted else ""
@@ -73,33 +75,37 @@ def _event(event: Event) -> tuple[str, str, str]:
             return MARKS["client", tls], "client", visible_line(raw) + _about(event)
         case Body():
             how = _ENDS[event.end]
+            size = "of unknown size" if event.purged and not event.size else f"{event.size:,} octets"
             seconds = event.until - event.at
             refused = ", although DATA had been refused" if event.refused else ""
             return (
                 MARKS["client", event.tls],
                 "client",
-                f"[message: {event.size:,} octets in {seconds:.3f} s, {how}{refused}]",
+                f"[message: {size} in {seconds:.3f} s, {how}{refused}]",
             )
         case Connected(peer=peer, listener=listener):
             return "===", "info", f"{visible(peer)} connected to {visible(listener)}"
         case TlsHello():
             return "===", "info", "TLS hello: " + hello_words(event)
         case TlsUp(version=version, cipher=cipher):
-            return "===", "info", f"TLS is up: {version} with {cipher}"
+            return "===", "info", f"TLS is up: {version} with {cipher}" if version else "TLS is up"
         case TlsFailed(by=by, reason=reason, alert=alert):
-            who = "the device" if by == "client" else "relayprobe"
+            who = "the device" if by == "client" else server
             number = f" (alert {alert})" if alert is not None else ""
             return "***", "error", f"TLS failed: {who} ended the handshake: {visible(reason)}{number}"
-        case Encrypted(client=client, server=server):
+        case Encrypted(client=octets, server=answered):
             return (
                 "***",
                 "info",
-                f"in TLS, and not to be read here: {client:,} octets of the device, {server:,} in answer",
+                f"in TLS, and not to be read here: {octets:,} octets of the device, {answered:,} in answer",
             )
         case Closed(by=by, how=how, lag=lag):
-            who = "the device" if by == "client" else "relayprobe"
+            who = "the device" if by == "client" else server
             slow = f" (times may be {lag * 1000:.0f} ms late: relayprobe was busy)" if lag > 0.005 else ""
             return "===", "info", f"{who} {_CLOSED[how]}{slow}"
+        case Missing(sender=sender, octets=lost):
+            who = "the device" if sender == "client" else server
+            return "***", "info", f"{lost:,} octets of {who} are missing in the capture"
 
 
 def _about(said: Credentials) -> str:
@@ -109,7 +115,7 @@ def _about(said: Credentials) -> str:
         facts.append("not a command: perhaps a piece of a password")
     elif said.stage == "cut":
         facts.append("left unfinished")
-    elif not said.valid_base64:
+    if said.stage != "cut" and not said.valid_base64:
         facts.append("not base64")
     if said.user is not None:
         facts.append(f"user {visible(said.user)}" if said.user else "empty user name")
@@ -129,7 +135,7 @@ def hello_words(event: TlsHello) -> str:
     names = hello.version_names
     parts = [
         names[0] if len(names) == 1 else f"{', '.join(names)}",
-        f"{len(hello.suites)} cipher suites",
+        f"{len(hello.suites)} cipher suites" if event.raw or hello.suites else "cipher suites not told",
         f"for {visible(hello.sni)}" if hello.sni else "no server name",
     ]
     if hello.form == "sslv2":
@@ -145,8 +151,9 @@ def dialogue(session: Session, findings: Sequence[Finding] = ()) -> Iterator[Sty
     for finding in findings:
         for evidence in finding.evidence[:3]:
             marks.setdefault(evidence.event, []).append(finding)
+    server = "relayprobe" if session.source in ("live", "export") else "the server"
     for index, event in enumerate(session.events):
-        yield event_line(event)
+        yield event_line(event, server)
         for finding in marks.get(index, ()):
             yield finding.severity, f"{'':11} ^^   {SEVERITIES[finding.severity].lower()}: {finding.rule.id}"
 
@@ -154,7 +161,8 @@ def dialogue(session: Session, findings: Sequence[Finding] = ()) -> Iterator[Sty
 def findings_text(session: Session, findings: Sequence[Finding]) -> Iterator[Styled]:
     """The findings in words: what happened, why Office 365 minds, what to do."""
     if not findings:
-        yield "good", "Nothing was found that Office 365 would mind."
+        where = " in what could be read" if session.encrypted else ""
+        yield "good", f"Nothing was found{where} that Office 365 would mind."
         return
     for finding in findings:
         yield from one_finding(finding)
@@ -185,7 +193,7 @@ def verdicts_text(verdicts: Iterable[Verdict]) -> Iterator[Styled]:
     for verdict in verdicts:
         name = MODE_NAMES[verdict.mode]
         if verdict.works:
-            certain = "yes" if verdict.proven else "nothing seen speaks against it; no message was sent"
+            certain = "yes" if verdict.proven else "nothing seen speaks against it; no message was seen"
             mind = f", but mind {', '.join(verdict.risks)}" if verdict.risks else ""
             yield "warning" if mind else "good", f"  {name}: {certain}{mind}"
         else:
@@ -216,6 +224,8 @@ def conclusion(
     session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], advice: Advice
 ) -> Iterator[Styled]:
     """What stands under the dialogue."""
+    for sentence in unseen(session):
+        yield from _wrapped("warning", f"Not seen: {visible(sentence)}", "          ")
     yield from findings_text(session, findings)
     yield from verdicts_text(verdicts)
     yield from advice_text(advice)

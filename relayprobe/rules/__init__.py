@@ -4,8 +4,36 @@ Importing this fills `RULES`. The themes come in the order of a dialogue, and so
 """
 
 # isort: off
-from relayprobe.rules import tls, greeting, auth, envelope, text, behaviour
+from relayprobe.rules import (
+    connection,
+    tls,
+    greeting,
+    auth,
+    credentials,
+    envelope,
+    recipients,
+    header,
+    text,
+    behaviour,
+    traffic,
+)
 from relayprobe.rules.rule import RULES, Evidence, Rule, Severity
 # isort: on
 
-__all__ = ["RULES", "Evidence", "Rule", "Severity", "auth", "behaviour", "envelope", "greeting", "text", "tls"]
+__all__ = [
+    "RULES",
+    "Evidence",
+    "Rule",
+    "Severity",
+    "auth",
+    "behaviour",
+    "connection",
+    "credentials",
+    "envelope",
+    "greeting",
+    "header",
+    "recipients",
+    "text",
+    "tls",
+    "traffic",
+]

@@ -1,20 +1,19 @@
-"""The login: whether one is made, when, by which mechanism, and with what.
+"""The login: whether one is made, when, and by which mechanism. What it is made with is another file's.
 
-Passwords are not known here, only what may be said of them (`Secret`). A login that was refused counts as much as one
-that was accepted, for it, too, shows what the device means to do.
+A login that was refused counts as much as one that was accepted, for it, too, shows what the device means to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from relayprobe.office365 import replies, sources
-from relayprobe.office365.modes import MODES, Mode
-from relayprobe.rules.rule import Evidence, Severity, quoted, rule
-from relayprobe.wire.events import Credentials, Likeness
-from relayprobe.wire.session import AuthAttempt, Session, sender_side
-
-AT_MX: tuple[Mode, ...] = ("direct-send", "connector")
+from relayprobe.office365.modes import AT_MX, MODES
+from relayprobe.rules.rule import Evidence, Severity, rule
+from relayprobe.wire.events import Credentials
+from relayprobe.wire.session import AuthAttempt, Session
+from relayprobe.wire.visit import Visit
 
 _STARTTLS = (
     'Choose STARTTLS in the menu for outgoing mail (other names: "Start TLS", "SMTPS (StartTLS)", "TLS"), port 587.'
@@ -23,8 +22,8 @@ _NO_LOGIN = (
     'Switch "SMTP Authentication" off and empty the fields for user name and password: the MX endpoint knows no login, '
     "and goes by domain and address instead."
 )
-_NOT_NEEDED = "No login is needed in this mode: switch it off."
-_RELAY_LOGS_IN = "the relay logs in at Office 365 by itself, with the account or the OAuth sign-in that it was given"
+NOT_NEEDED = "No login is needed in this mode: switch it off."
+RELAY_LOGS_IN = "the relay logs in at Office 365 by itself, with the account or the OAuth sign-in that it was given"
 
 
 @rule(
@@ -40,7 +39,7 @@ _RELAY_LOGS_IN = "the relay logs in at Office 365 by itself, with the account or
         "use Direct Send or a connector, or let it send through a relay.",
         "any": "Nothing is needed in this mode: the MX endpoint asks for no login.",
     },
-    repair=_RELAY_LOGS_IN,
+    repair=RELAY_LOGS_IN,
     devices="HP with embedded digital sending; Lexmark with its defaults; APC AP7900, which has no fields for a login; "
     "recorders for cameras",
     sources=(
@@ -92,7 +91,7 @@ def auth_before_starttls(session: Session) -> Iterator[Evidence]:
         "submission": 'Choose LOGIN (or OAuth, XOAUTH2) as the authentication method, or "Auto" where that is the only '
         "other choice. A device that can do PLAIN only has to send through a relay, or without a login to the MX "
         "endpoint.",
-        "any": _NOT_NEEDED,
+        "any": NOT_NEEDED,
     },
     repair="the relay takes PLAIN, and logs in at Office 365 with OAuth or LOGIN",
     devices="Mattermost of 2016; maddy as a client",
@@ -159,233 +158,216 @@ def _why_not_offered(attempt: AuthAttempt) -> str:
 
 
 @rule(
-    "The login is made with an empty user name or password",
-    blocks=("submission",),
-    answer={"submission": replies.AUTH_UNSUCCESSFUL},
-    fix={
-        "submission": "Fill in the mailbox's full address as the user name, and its password, and save; some devices "
-        "empty the password when another setting of the page is changed, so look again.",
-        "any": _NOT_NEEDED,
-    },
-    repair=_RELAY_LOGS_IN,
-    devices="ntopng; Rallly; raspi-cam-srv",
-    sources=("ntop/ntopng#5342", "lukevella/rallly#46", "signag/raspi-cam-srv#42"),
+    "The user name stands on the line of AUTH LOGIN",
+    fix={"any": "Nothing has to be done."},
+    repair="the relay takes it so",
+    devices="Konica Minolta; Veeam Backup; every program with .NET's SmtpClient (Database Mail, Send-MailMessage); "
+    "MailKit",
+    sources=("mjl-/mox#387", "rnwood/smtp4dev#3", "jstedfast/MailKit#216", "cosullivan/SmtpServer#31"),
 )
-def auth_blank_credentials(session: Session) -> Iterator[Evidence]:
-    """Authentication is switched on at the device, and what to log in with was not filled in. No mailbox has an empty
-    name or password."""
+def auth_login_initial_response(session: Session) -> Iterator[Evidence]:
+    """Office 365 takes it, and asks for the password at once. Some other servers do not know this form, and the device
+    reports that authentication failed."""
     for attempt in session.auths:
-        if attempt.mechanism not in ("LOGIN", "PLAIN", "XOAUTH2"):
+        if attempt.mechanism == "LOGIN" and _has_initial(session, attempt):
+            yield Evidence(attempt.event, "AUTH LOGIN came with the user name behind it")
+
+
+@rule(
+    "AUTH PLAIN comes in two steps",
+    fix={"any": "Nothing has to be done for this; where PLAIN is the only method, see `auth-plain-only`."},
+    repair="the relay takes both forms",
+    devices="curl, and what is built on it (ntopng)",
+    sources=("curl/curl#4080", "RFC 4954 4"),
+)
+def auth_plain_two_step(session: Session) -> Iterator[Evidence]:
+    """This is as right as one step is. A server has to answer `334` and a blank, and not all do; Office 365 offers no
+    PLAIN at all."""
+    for attempt in session.auths:
+        if attempt.mechanism == "PLAIN" and len(attempt.events) > 1 and not _has_initial(session, attempt):
+            yield Evidence(attempt.event, "AUTH PLAIN came alone, and the login on the next line")
+
+
+def _has_initial(session: Session, attempt: AuthAttempt) -> bool:
+    said = session.events[attempt.event]
+    return isinstance(said, Credentials) and len(said.raw.split()) > 2
+
+
+@rule(
+    "The device gives up when it is asked for the user name or the password",
+    blocks=("submission",),
+    fix={
+        "submission": "Look for a firmware update, and for another authentication method in the menu. Xerox devices "
+        'are known to leave at prompts other than "Username:" and "Password:", which are those of Office 365.',
+        "any": NOT_NEEDED,
+    },
+    repair="the relay asks with the very words that Office 365 uses",
+    devices="Xerox (names that begin with XC-)",
+    doubt="that it is the wording of the prompt is inferred: such a device left at one that read `User Name`",
+    sources=("JustinIven/smtp-oauth-relay#57", "wneessen/go-mail#312"),
+)
+def auth_login_prompt_sensitive(session: Session) -> Iterator[Evidence]:
+    """Some devices compare the question with the one they know, and hang up when it reads otherwise. Office 365 asks
+    `334 VXNlcm5hbWU6` and `334 UGFzc3dvcmQ6`."""
+    for exchange, after in zip_longest(session.exchanges, session.exchanges[1:]):
+        said, reply = exchange.said, exchange.reply
+        if not isinstance(said, Credentials) or said.mechanism != "LOGIN" or reply is None or reply.code != 334:
             continue
-        blank = [
-            what
-            for what, is_blank in (
-                ("user name", attempt.user == ""),
-                ("password", attempt.secret is not None and attempt.secret.empty),
-            )
-            if is_blank
-        ]
-        if blank:
-            are = "is" if len(blank) == 1 else "are"
-            yield Evidence(attempt.events[-1], f"the {' and '.join(blank)} {are} empty")
+        quit_ = after is not None and after.command is not None and after.command.verb == b"QUIT"
+        left = after is None and session.closed is not None and session.closed.by == "client"
+        if not quit_ and not left:
+            continue
+        exact = reply.lines[-1] in _PROMPTS
+        at_most: Severity = "note" if not exact else "error" if quit_ else "warning"
+        how = "said QUIT" if quit_ else "hung up"
+        asked = "Office 365's own words" if exact else "words other than Office 365's"
+        yield Evidence(exchange.event, f"the device {how} when it was asked, in {asked}", at_most=at_most)
+
+
+_PROMPTS = ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")
 
 
 @rule(
-    "A line end is inside the user name or the password",
+    "The device insists on CRAM-MD5 or DIGEST-MD5, which Office 365 does not offer",
     blocks=("submission",),
-    answer={"submission": replies.AUTH_UNSUCCESSFUL},
+    answer={"submission": replies.UNRECOGNIZED_AUTH},
     fix={
-        "submission": "Type user name and password in by hand instead of pasting them. In scripts, make the base64 "
-        "with `printf %s`, not with `echo`, which adds a line end.",
-        "any": _NOT_NEEDED,
+        "submission": "Choose LOGIN (or OAuth) as the authentication method, or set the encryption of the login "
+        "(SMTP-AUTH) to off, as on Ricoh: TLS encrypts it in its place.",
+        "any": NOT_NEEDED,
     },
-    repair=_RELAY_LOGS_IN,
-    devices="shell scripts; forms into which text was pasted",
-    sources=("YoRyan/mailrise#101",),
-)
-def auth_newline_inside_base64(session: Session) -> Iterator[Evidence]:
-    """User name and password are compared as they come, octet by octet, and a line end at the end is one octet too
-    many. It is not seen: within base64 it is nothing but another letter or two."""
-    for attempt in session.auths:
-        if attempt.user and attempt.user.endswith(("\r", "\n")):
-            yield Evidence(attempt.events[-1], "the user name ends in a line end")
-        if attempt.secret and attempt.secret.line_end:
-            yield Evidence(attempt.events[-1], "the password ends in a line end")
-
-
-@rule(
-    "The login is broken into several lines",
-    blocks=("submission",),
-    answer={"submission": replies.AUTH_UNSUCCESSFUL},
-    fix={
-        "submission": "Use a password of at most 40 characters, better 20, or update the program. Where the device "
-        "cannot be helped, let it send through a relay with a short password of its own.",
-        "any": _NOT_NEEDED,
-    },
-    repair=f"{_RELAY_LOGS_IN}: towards the relay a short password is enough",
-    devices="mailsend; EventMachine; ghettoVCB on ESXi; mailio",
+    repair=RELAY_LOGS_IN,
+    devices="Ricoh; FortiAnalyzer 200D; Xerox WorkCentre with SMTP AUTH (Auto); Siemens S7-300 CP",
     sources=(
-        "muquit/mailsend#22",
-        "eventmachine/eventmachine#364",
-        "lamw/ghettoVCB#252",
-        "karastojko/mailio#216",
-        "sendgrid/docs#6385",
+        "postalserver/postal#663",
+        "postalserver/postal#414",
+        "postalserver/postal#2009",
+        "Xerox WorkCentre 6505 e-mail help",
+        "Siemens S7-300 CP manual p. 215",
+        "Ricoh/Savin design guide p. 52",
     ),
 )
-def auth_base64_wrapped(session: Session) -> Iterator[Evidence]:
-    """A login is one line, however long. Where a device breaks it after 60, 64 or 76 letters, as is right inside a
-    message, the first piece is taken for the whole and refused, and the rest for a command that nobody knows (500
-    5.3.3)."""
+def auth_cram_md5_no_fallback(session: Session) -> Iterator[Evidence]:
+    """These mechanisms hide the password from the server, so nobody who keeps it hashed can offer them, and Office 365
+    does not. Where they are not on offer, most devices take LOGIN; one that does not is refused."""
+    if not session.auths or session.auths[-1].mechanism not in ("CRAM-MD5", "DIGEST-MD5"):
+        return
+    attempt = session.auths[-1]
+    if attempt.offered:
+        others = [m for m in attempt.greeted.mechanisms if m in ("LOGIN", "XOAUTH2")] if attempt.greeted else []
+        choice = f"where {' and '.join(others)} were offered, too" if others else "which was offered"
+        at_most: Severity = "note" if others else "warning"
+        yield Evidence(attempt.event, f"the device chose {attempt.mechanism} {choice}", at_most=at_most)
+    else:
+        yield Evidence(attempt.event, f"AUTH {attempt.mechanism} was sent without an offer, and nothing else was tried")
+
+
+_OF_WINDOWS = ("NTLM", "GSSAPI", "GSS-SPNEGO", "KERBEROS_V4")
+
+
+@rule(
+    "The device first tries a login of Windows networks: NTLM or Kerberos",
+    blocks=("submission",),
+    answer={"submission": replies.UNRECOGNIZED_AUTH},
+    fix={
+        "submission": 'Empty the fields for an NTLM domain and a Kerberos realm ("NTLM Domain", "Kerberos 5 Realm" on '
+        "Lexmark), and choose LOGIN as the method.",
+        "any": NOT_NEEDED,
+    },
+    repair=RELAY_LOGS_IN,
+    devices="programs of Windows and .NET that were used with an Exchange server of one's own; MailKit; Lexmark with "
+    "an NTLM domain or Kerberos realm filled in",
+    sources=(
+        "jstedfast/MailKit#1265",
+        "jstedfast/MailKit#582",
+        "nodemailer/nodemailer#145",
+        "Lexmark MS617 guide p. 135",
+    ),
+)
+def auth_ntlm_or_gssapi_first(session: Session) -> Iterator[Evidence]:
+    """These are for an Exchange server in one's own network. Office 365 offers LOGIN and XOAUTH2, and refuses all else;
+    a device that then takes LOGIN gets through."""
+    if not session.auths or session.auths[0].mechanism not in _OF_WINDOWS:
+        return
+    first = session.auths[0]
+    later = next((a.mechanism for a in session.auths if a.mechanism not in _OF_WINDOWS), None)
+    if later:
+        yield Evidence(first.event, f"{first.mechanism} was tried first, and then {later}", at_most="note")
+    else:
+        yield Evidence(first.event, f"AUTH {first.mechanism} was tried, and nothing else")
+
+
+@rule(
+    "The device says goodbye right after the login",
+    fix={
+        "any": 'Nothing has to be done if it was a test of the connection ("Connection Test"). If a mail was meant '
+        "to be sent, look at the device's own log: some do not like the words of the answer.",
+    },
+    repair="the relay answers with the words of Office 365",
+    devices="Ricoh, at a server with an unusual answer to the login; the test of the connection of many devices",
+    doubt="that the words of the answer matter is the guess of the one report",
+    sources=("postalserver/postal#663",),
+)
+def auth_ok_then_quit(session: Session) -> Iterator[Evidence]:
+    """Office 365 does not mind. The login was taken, and no mail followed: that is how a test looks, or a device that
+    was not content with the answer."""
+    if session.envelopes or not session.auths or not session.auths[-1].accepted:
+        return
+    attempt = session.auths[-1]
+    after = [exchange for exchange in session.exchanges if exchange.event > attempt.events[-1]]
+    if after and after[0].command and after[0].command.verb == b"QUIT":
+        yield Evidence(after[0].event, "QUIT came right after the login had been accepted")
+
+
+@rule(
+    "The device greets again after the login",
+    fix={"any": "Nothing has to be done. An update of the device or program may mend it."},
+    repair="the relay keeps the login over a greeting",
+    devices="old MailKit; Frappe",
+    sources=("jstedfast/MailKit#162", "frappe/frappe#38831"),
+)
+def ehlo_after_auth(session: Session) -> Iterator[Evidence]:
+    """Office 365 keeps the login. Some servers forget it, and then refuse the mail for want of one."""
     for attempt in session.auths:
-        if not attempt.valid_base64:
+        if not attempt.accepted:
             continue
-        for event in range(attempt.events[-1] + 1, len(session.events)):
-            said = session.events[event]
-            if isinstance(said, Credentials) and said.stage == "stray" and said.valid_base64:
-                yield Evidence(event, "base64 came as a command, right behind the login: the rest of it, it seems")
-            elif sender_side(said) == "client":
+        for greeting in session.greetings:
+            if greeting.event > attempt.events[-1] and greeting.tls == attempt.tls:
+                yield Evidence(greeting.event, f"{greeting.verb} came after the login")
                 break
 
 
 @rule(
-    "The password is cut off",
+    "The device logs in by POP3 before it sends",
     blocks=("submission",),
-    answer={"submission": replies.AUTH_UNSUCCESSFUL},
+    answer={"submission": replies.NOT_AUTHENTICATED},
     fix={
-        "submission": "Give the mailbox a password of at most 20 letters and digits, and type it in again. The field "
-        "of the device may be shorter than what was typed, and few devices say so (Epson takes 20 characters, Xerox "
-        "WorkCentre 6015 and Dell 2335dn take 31).",
-        "any": _NOT_NEEDED,
+        "submission": 'Set the authentication to SMTP AUTH in place of "POP before SMTP" ("Authentication Method: SMTP '
+        'AUTH", "Email Send Authentication: SMTP AUTH (Auto)", "SMTP requires POP3 Before SMTP Authentication: off"), '
+        "and fill in the mailbox's full address and password.",
+        "any": 'Switch "POP before SMTP" off: no login is needed in this mode.',
     },
-    repair=f"{_RELAY_LOGS_IN}: towards the relay a short password is enough",
-    devices="Epson PX-M382F, EM-C800, WF-C21000 (20 characters); Xerox WorkCentre 6015 and Dell 2335dn (31); mailio",
+    repair=RELAY_LOGS_IN,
+    devices="Epson, Xerox, Fuji Xerox, Konica Minolta, Brother and Dell have the setting (documented)",
+    doubt="no transcript of it was found",
     sources=(
-        "Epson PX-M382F, EM-C800 and WF-C21000 guides: Authenticated Password, 0 to 20 characters",
-        "Xerox WorkCentre 6015 e-mail help",
+        "Epson EM-C800 guide",
+        "Xerox WorkCentre 6015 and 6505 e-mail help",
+        "Fuji Xerox DocuCentre-IV C2260 manual p. 581",
+        "Brother MFC-8860DN guide",
         "Dell 2335dn guide p. 35",
-        "karastojko/mailio#216",
-        "postalserver/postal#1245",
-    ),
-)
-def auth_password_truncated(session: Session) -> Iterator[Evidence]:
-    """The first part of a password is a wrong password. The device drops what does not fit into its field without a
-    word, and then reports that authentication failed, though all was typed in rightly."""
-    for attempt in session.auths:
-        secret = attempt.secret
-        if secret is None:
-            continue
-        if secret.likeness == "prefix":
-            yield Evidence(attempt.events[-1], "the password is the beginning of the expected one, and then it stops")
-        elif secret.field_width and secret.likeness is None and attempt.accepted is False:
-            says = "the refused password is just as long as a field at which devices are known to cut"
-            yield Evidence(attempt.events[-1], says, at_most="note")
-
-
-_CHARSETS: dict[str, tuple[str, Severity]] = {
-    "latin-1": ("the password has characters beyond ASCII, and they are not in UTF-8", "warning"),
-    "utf-8": ("the password has characters beyond ASCII; they are in UTF-8", "note"),
-}
-
-
-@rule(
-    "The password has characters that not everybody writes alike",
-    blocks=("submission",),
-    answer={"submission": replies.AUTH_UNSUCCESSFUL},
-    fix={
-        "submission": "Give the mailbox a password of ASCII letters, digits and `- _ . !` only, and type it in again.",
-        "any": _NOT_NEEDED,
-    },
-    repair=f"{_RELAY_LOGS_IN}: towards the relay a plain password is enough",
-    devices="old multifunction printers; PHPMailer; Roundcube; MailKit; K-9",
-    doubt="in which encoding Office 365 expects such a password is not documented; UTF-8 is likely, and one report has "
-    "it the other way round",
-    sources=(
-        "PHPMailer/PHPMailer#3039",
-        "roundcube/roundcubemail#7023",
-        "jstedfast/MailKit#620",
-        "jstedfast/MailKit#1647",
-        "thunderbird/thunderbird-android#1673",
-    ),
-)
-def auth_password_charset(session: Session) -> Iterator[Evidence]:
-    """Umlauts, the euro and the section sign are other octets in UTF-8 than in the older character sets that devices
-    use. Octets are what is compared, so a password that is typed in rightly is refused as a wrong one."""
-    for attempt in session.auths:
-        secret = attempt.secret
-        if secret is None:
-            continue
-        if secret.likeness == "encoding":
-            yield Evidence(attempt.events[-1], "the password is the expected one, written in another character set")
-        elif secret.charset != "ascii":
-            says, at_most = _CHARSETS[secret.charset]
-            yield Evidence(attempt.events[-1], says, at_most=at_most)
-
-
-@rule(
-    "The user name or the password is not the expected one",
-    blocks=("submission",),
-    answer={"submission": replies.AUTH_UNSUCCESSFUL},
-    fix={
-        "submission": "Type user name and password in again, with an eye on capital letters and on blanks at the ends. "
-        "If in doubt, sign in with both at a computer first.",
-        "any": _NOT_NEEDED,
-    },
-    repair=_RELAY_LOGS_IN,
-    sources=(sources.PRINTERS,),
-)
-def auth_wrong_password(session: Session) -> Iterator[Evidence]:
-    """The login was refused here, because it is not one of those that relayprobe was told to expect. Office 365 refuses
-    a wrong one too, and after some tries it locks the mailbox."""
-    for attempt in session.auths:
-        secret = attempt.secret
-        if attempt.accepted is not False or not attempt.user or secret is None or secret.empty:
-            continue
-        if secret.likeness in ("blank", "case", "different"):
-            says = f"the password of {quoted(attempt.user)} is not the expected one: {DIFFERENCES[secret.likeness]}"
-            yield Evidence(attempt.events[-1], says)
-        elif session.site.accounts and attempt.user.lower() not in session.site.accounts:
-            yield Evidence(attempt.events[-1], f"no account {quoted(attempt.user)} is expected")
-
-
-@rule(
-    "The user name is not a full address",
-    blocks=("submission",),
-    answer={"submission": replies.CREDENTIALS_INCORRECT},
-    fix={
-        "submission": 'Enter the mailbox\'s full address, as in scanner@contoso.com, as the user name ("Login Name", '
-        '"Authenticated Account", "Device Userid"), and leave a separate field for a domain ("NTLM Domain") empty.',
-        "any": _NOT_NEEDED,
-    },
-    repair=_RELAY_LOGS_IN,
-    devices="devices that were moved from an Exchange server of one's own; Lexmark and Konica Minolta have a separate "
-    "field for the domain; Ricoh's form for scanning to the cloud wants no @",
-    doubt="no transcript of such a login was found; the reply is that to any wrong user name",
-    sources=(
-        "Lexmark MS617 guide p. 135 (NTLM Domain)",
-        "Ricoh Scan-to-Office365 user guide 1.20.2 p. 105",
-        "motioneye-project/motioneyeos#2192",
         sources.PRINTERS,
     ),
 )
-def auth_user_not_upn(session: Session) -> Iterator[Evidence]:
-    """Office 365 finds a mailbox by its full address, the user principal name. A bare name, or the DOMAIN\\user of an
-    Exchange server of one's own, is nobody's."""
-    for attempt in session.auths:
-        user = attempt.user
-        # A name with bars is one of Azure Communication Services: resource|application|tenant.
-        if not user or "@" in user or "|" in user or attempt.mechanism == "NTLM":
-            continue
-        expected = user.lower() in session.site.accounts
-        says = f"the user name is {quoted(user)}" + (", as relayprobe was told to expect" if expected else "")
-        yield Evidence(attempt.events[-1], says, at_most="note" if expected else "error")
-
-
-DIFFERENCES: dict[Likeness, str] = {
-    "prefix": "it is cut off",
-    "line-end": "a line end is behind it",
-    "encoding": "it is written in another character set",
-    "blank": "blanks around it differ",
-    "case": "capital and small letters differ",
-    "different": "it is another one altogether",
-}
-"""How a password differs from the expected one, in words."""
+def pop_before_smtp(session: Session, visits: Sequence[Visit]) -> Iterator[Evidence]:
+    """In old times a login to the mailbox opened the way for mail from the same address for some minutes. Office 365
+    does not do that: it wants the login in SMTP itself, and refuses MAIL FROM without one."""
+    if session.pop3:
+        yield Evidence(0, "the device logged in at the POP3 listener, where it sends nothing")
+        return
+    asked = next(session.commands(b"USER", b"APOP"), None)
+    if asked and asked.command:
+        yield Evidence(asked.event, f"{asked.command.verb.decode()}, a command of POP3, was sent to the mail server")
+    came_before = any(visit.pop3 and visit.started <= session.started for visit in visits)
+    if came_before and session.envelopes and not session.auths:
+        yield Evidence(session.envelopes[0].event, "mail came without a login, after a login by POP3")

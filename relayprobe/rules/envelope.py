@@ -1,12 +1,16 @@
-"""The envelope: who the device says it sends as, and to whom."""
+"""The envelope: who the device says it sends as, and how it writes that."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from relayprobe.office365 import replies, sources
+from relayprobe.office365.modes import MODES
+from relayprobe.rules.addresses import factory_setting, login_of, same_mailbox
 from relayprobe.rules.rule import Evidence, quoted, rule
-from relayprobe.wire.session import AuthAttempt, Envelope, Recipient, Session, domain_of
+from relayprobe.wire.command import Path
+from relayprobe.wire.session import Session, domain_of
 
 _SENDER_FIELD = (
     '"Sender\'s Email Address", "Return Email Address", "Administrator Email Address", "SMTP Auth. Email Address", '
@@ -117,104 +121,175 @@ def mail_from_default_domain(session: Session) -> Iterator[Evidence]:
 
 
 @rule(
-    "The mail goes to somebody outside",
-    blocks=("direct-send",),
-    answer={"direct-send": replies.RELAY_DENIED},
-    fix={
-        "direct-send": "Use client submission (smtp.office365.com, port 587, STARTTLS, with a login), or a connector "
-        "that knows your public address. Direct Send reaches your own domains only.",
-        "connector": "See to it that the connector is there and on, and knows the public address that you send from: "
-        "it is what makes the difference to Direct Send.",
-        "submission": "Nothing is needed in this mode: a login may write to anyone.",
-    },
-    repair="the relay sends by client submission or through a connector",
-    devices="all that are set up for Direct Send",
+    "A space stands behind MAIL FROM: or RCPT TO:",
+    fix={"any": "Nothing has to be done. No menu has a setting for this; an update of the device may mend it."},
+    repair="the relay writes the command as it should be",
+    devices="Toshiba e-STUDIO190F; SmtpClient for Qt; smtp-cli; Swift Mailer; people with telnet",
+    doubt="no transcript with Office 365 was found: Exchange servers are known to take the space",
     sources=(
-        "MicrosoftDocs/OfficeDocs-Exchange#2651",
-        sources.RELAY_DENIED,
-        sources.SETUP,
+        "Toshiba e-STUDIO190F service manual p. 277",
+        "bluetiger9/SmtpClient-for-Qt#41",
+        "mludvig/smtp-cli#9",
+        "zone-eu/zone-mta#116",
+        "haraka/Haraka#2912",
+        "RFC 5321 3.3",
     ),
 )
-def external_recipient_direct_send(session: Session) -> Iterator[Evidence]:
-    """By Direct Send mail comes in as from anybody on the internet, and so it is taken for the organization's own
-    people and nobody else. For others the MX endpoint wants a connector that knows who is sending."""
-    for recipient, address, domain in outsiders(session):
-        if session.site.domains:
-            yield Evidence(recipient.event, f"{quoted(address)} is in none of the accepted domains")
-        else:
-            says = f"{quoted(address)} is not in {domain}, which is taken to be your only domain, for none was told"
-            yield Evidence(recipient.event, says, at_most="warning", modes=("direct-send",))
+def mail_from_space_after_colon(session: Session) -> Iterator[Evidence]:
+    """The standard has no space there. Office 365 takes it; strict servers answer 501, and the device reports a syntax
+    error."""
+    for exchange in session.commands(b"MAIL", b"RCPT"):
+        if exchange.command and _SPACED.match(exchange.command.argument):
+            yield Evidence(exchange.event, f"a space stands beside the colon in {exchange.command.verb.decode()}")
 
 
-def login_of(session: Session, envelope: Envelope) -> AuthAttempt | None:
-    """The login under which a mail was sent, or was meant to be sent where it was refused."""
-    return envelope.auth or session.login
+_SPACED = re.compile(rb"(?:FROM|TO)(?::[ \t]|[ \t]+:)", re.IGNORECASE)
 
 
-def same_mailbox(user: str, address: str) -> bool | None:
-    """Whether a login and an address are the same mailbox's; None where that cannot be told.
-
-    A login without a domain can be compared by nothing but its name, one at onmicrosoft.com is often that of a
-    mailbox with a better address, and one with bars is an application's (Azure Communication Services)."""
-    if user == address:
-        return True
-    user, address = user.strip().casefold(), address.strip().casefold()
-    if user == address:
-        return True
-    if "@" not in user:
-        return None
-    name, _, domain = user.rpartition("@")
-    if domain.endswith(".onmicrosoft.com") and name == address.rpartition("@")[0]:
-        return None
-    return False
-
-
-_OF_NOBODY = (".local", ".localdomain", ".lan", ".internal", ".home", ".home.arpa", ".localhost")
-"""Endings of names that are good within a network only (RFC 6762, RFC 8375, and custom)."""
-
-_OF_BOOKS = (".example", ".test", ".invalid")
-_BOOK_DOMAINS = frozenset(("example.com", "example.net", "example.org"))
-"""Names for manuals and tests (RFC 2606)."""
-
-
-def factory_setting(address: str) -> str | None:
-    """What makes an address one that nobody has chosen, in words; None where nothing does."""
-    domain = domain_of(address)
-    if not domain:
-        return "it has no domain"
-    if domain == "email.com" and address[:3].lower() == "npi":
-        return "an HP device's setting from the factory"
-    if domain.startswith("["):
-        return "an address of the network stands in place of a domain"
-    if "." not in domain:
-        return f"{domain} is the name of a computer, and not a domain"
-    if domain in _BOOK_DOMAINS or domain.endswith(_OF_BOOKS):
-        return f"{domain} is a name for examples"
-    if domain.endswith(_OF_NOBODY):
-        return f"{domain} is known within your network only"
-    return None
+@rule(
+    "An address has no angle brackets around it",
+    blocks=MODES,
+    answer=dict.fromkeys(MODES, replies.INVALID_SENDER_ADDRESS),
+    fix={
+        "any": "Update the device or program; some write the brackets when they are typed into the address field, as "
+        "in <scanner@contoso.com>. Where neither helps, let it send through a relay.",
+    },
+    repair="the relay puts the brackets around the address",
+    devices="OpenIPC cameras; a tool that says HELO only; people with telnet",
+    doubt="Microsoft names this fault of printers, and the reply is that to a bad address; other servers take it",
+    sources=(
+        "OpenIPC/firmware#238",
+        "maildev/maildev#212",
+        "cosullivan/SmtpServer#70",
+        "zone-eu/zone-mta#116",
+        "RFC 5321 4.1.1.2",
+        sources.CONCURRENT,
+    ),
+)
+def mail_from_no_brackets(session: Session) -> Iterator[Evidence]:
+    """The address in MAIL FROM and RCPT TO stands in angle brackets. Without them Office 365 does not take it for
+    one."""
+    for event, name, path in _paths(session):
+        if path.address and "<" not in path.text:
+            yield Evidence(event, f"{name} {quoted(path.text.strip())} has no angle brackets")
 
 
-def home_domain(session: Session) -> str:
-    """The site's own domain: as told, else that of the login or of a sender, where it may be one; else empty."""
-    if session.site.domains:
-        return session.site.domains[0]
-    login = session.login.user if session.login else None
-    named = [address for address in (login, *(e.sender for e in session.envelopes)) if address and "@" in address]
-    own = [domain_of(address) for address in named if not factory_setting(address)]
-    return next((domain for domain in own if not domain.endswith(".onmicrosoft.com")), own[0] if own else "")
+@rule(
+    "A display name stands where only an address belongs",
+    blocks=MODES,
+    answer=dict.fromkeys(MODES, replies.INVALID_SENDER_ADDRESS),
+    fix={
+        "any": "Type the address alone into the field for the sender's address, as in scanner@contoso.com, without "
+        f"brackets or quotes ({_SENDER_FIELD}); the name goes into the field for the sender's name.",
+    },
+    repair="the relay takes the address out of it",
+    devices="GoPhish; Himalaya; Symfony Mailer 4.3; PHP's mail(); any device into whose sender field a name was typed",
+    sources=(
+        "gophish/gophish#3341",
+        "pimalaya/himalaya#727",
+        "symfony/symfony#32003",
+        "mdn/kuma#7121",
+        "Postfix manual, smtpd_command_filter",
+    ),
+)
+def mail_from_display_name(session: Session) -> Iterator[Evidence]:
+    """MAIL FROM and RCPT TO take an address and nothing else. A name before it, or brackets within brackets, is a bad
+    address for Office 365."""
+    for event, name, path in _paths(session):
+        before, bracket, inside = path.text.partition("<")
+        nested = "<" in inside and "," not in inside and ";" not in inside
+        word = path.address if bracket else ""
+        if (bracket and before.strip(" '\"")) or nested or ("@" not in word and (" " in word or "=?" in word)):
+            yield Evidence(event, f"{name} is followed by {quoted(path.text.strip())}")
 
 
-def outsiders(session: Session) -> Iterator[tuple[Recipient, str, str]]:
-    """The recipients who are not the organization's own: each with its address, and the domain it was compared with."""
-    if not session.envelopes:
-        return
-    home = home_domain(session)
-    inside = session.site.domains or (home,)
-    if not home:
-        return
+@rule(
+    "MAIL FROM or RCPT TO has parameters that were not asked for",
+    fix={
+        "any": "Nothing has to be done. Programs have a setting for delivery notices (DSN), which sends most of them."
+    },
+    repair="the relay sends on what Office 365 offers, and leaves the rest out",
+    devices="KMail; E-MailRelay; relays that pass on what they were given; Cloudflare; Postfix",
+    doubt="Office 365 takes the parameters of what it offers (SIZE, BODY, SMTPUTF8, DSN); what it says to others was "
+    "not seen",
+    sources=(
+        "aio-libs/aiosmtpd#367",
+        "ProtonMail/proton-bridge#46",
+        "hmailserver/hmailserver#164",
+        "emersion/go-smtp#95",
+        "cosullivan/SmtpServer#164",
+    ),
+)
+def mail_params_unsolicited(session: Session) -> Iterator[Evidence]:
+    """Such parameters belong to extensions, and are for servers that list these. Some servers refuse the whole command
+    for one that they do not know."""
+    for event, name, path in _paths(session):
+        offered = next((g.offers for g in reversed(session.greetings) if g.event < event), {})
+        for parameter in path.parameters:
+            key = parameter.partition("=")[0].upper()
+            if _EXTENSION.get(key) not in offered:
+                yield Evidence(event, f"{name} has the parameter {quoted(parameter)}")
+
+
+_EXTENSION = {"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8"}
+"""Parameters that say something of the message, by the extension that allows them (RFC 1870, 6152, 6531)."""
+
+
+@rule(
+    "The size that is announced is not that of the message",
+    fix={
+        "any": "Nothing has to be done. If a large scan is refused before it is sent, the announced size is what "
+        "counts: lower the resolution.",
+    },
+    repair="the relay announces the size of what it sends",
+    devices="devices that announce the size of the scan before it is turned into base64, which makes it a third "
+    "larger; proxies that change mail",
+    sources=("gematik/api-kim#40", "RFC 1870 6.1"),
+)
+def size_param_wrong(session: Session) -> Iterator[Evidence]:
+    """Office 365 looks at the announced size when it answers MAIL FROM, and at the real one after the message, and
+    minds only where one is beyond its limit."""
     for envelope in session.envelopes:
+        told = envelope.path.parameter("SIZE") or ""
+        message = envelope.message
+        if not told.isdecimal() or message is None or message.body.end == "cut" or message.body.refused:
+            continue
+        announced, size = int(told[:18]), message.body.size
+        if size > announced * 1.1 + ROUGHLY or announced > size * 2 + ROUGHLY:
+            yield Evidence(envelope.event, f"SIZE={announced:,} was announced, and {size:,} octets came")
+
+
+ROUGHLY = 1024
+"""Octets by which an announced size may differ: it is an estimate (RFC 1870 6.1), without doubled dots and end mark."""
+
+
+@rule(
+    "An address has characters beyond ASCII",
+    blocks=MODES,
+    answer=dict.fromkeys(MODES, replies.UTF8_ADDRESS),
+    fix={
+        "any": "Use unaccented letters in addresses, and in the device's or camera's name where that becomes a part of "
+        "its address.",
+    },
+    devices="cameras whose name becomes the sender (homebridge-camera-ui); address books with umlauts",
+    sources=("seydx/homebridge-camera-ui#355", "RFC 6531 3.4"),
+)
+def utf8_address(session: Session) -> Iterator[Evidence]:
+    """Letters with accents are for mail that is marked SMTPUTF8. Unmarked, the address is a bad one."""
+    for event, name, path in _paths(session):
+        if any(not address.isascii() for address in path.addresses) and not _is_international(session, event):
+            yield Evidence(event, f"{name} has {quoted(path.address)}, and no SMTPUTF8 was said")
+
+
+def _is_international(session: Session, event: int) -> bool:
+    """Whether SMTPUTF8 is said in the MAIL that an event belongs to."""
+    envelope = next((e for e in reversed(session.envelopes) if e.event <= event), None)
+    return envelope is not None and envelope.path.parameter("SMTPUTF8") is not None
+
+
+def _paths(session: Session) -> Iterator[tuple[int, str, Path]]:
+    """The path of every MAIL and RCPT, with its event and what stands before it."""
+    for envelope in session.envelopes:
+        yield envelope.event, "MAIL FROM", envelope.path
         for recipient in envelope.recipients:
-            for address in recipient.path.addresses:
-                if "@" in address and domain_of(address) not in inside:
-                    yield recipient, address, home
+            yield recipient.event, "RCPT TO", recipient.path

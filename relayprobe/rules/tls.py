@@ -8,6 +8,7 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365 import tls as taken
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.rule import Evidence, rule
+from relayprobe.wire.events import Credentials
 from relayprobe.wire.session import Session
 from relayprobe.wire.tls_names import version_name
 from relayprobe.wire.visit import Visit
@@ -231,6 +232,75 @@ def _could_go_on(session: Session) -> bool:
     """Whether nothing in the hello was in the way of TLS: then it was what came back that the device did not like."""
     hello = session.hellos[-1][1].hello if session.hellos else None
     return bool(hello and hello.best_version >= taken.OLDEST_VERSION and not taken.TAKEN.isdisjoint(hello.suites))
+
+
+@rule(
+    "STARTTLS is asked for inside TLS",
+    blocks=MODES,
+    fix={
+        "submission": "Two settings contradict each other: switch SSL/TLS (SMTPS, SMTP over SSL) off, keep STARTTLS "
+        "on, and set the port to 587.",
+        "any": "Two settings contradict each other: switch SSL/TLS (SMTPS, SMTP over SSL) off, keep STARTTLS on or "
+        "choose none, and set the port to 25.",
+    },
+    repair="the relay offers STARTTLS in clear text only, and speaks STARTTLS to Office 365",
+    devices="ESP32 and ESP8266 sketches with setSTARTTLS(true) and port 465; any device with both switches on",
+    doubt="Office 365 has no port with TLS from the first octet, so its answer was not seen; elsewhere it is 454, 502 "
+    "or 503",
+    sources=("mobizt/ESP-Mail-Client#8", "RFC 3207 4", sources.SETUP),
+)
+def starttls_inside_tls(session: Session) -> Iterator[Evidence]:
+    """TLS is begun once: at once, or with STARTTLS, and Office 365 knows the second way only. A device that asks for it
+    inside TLS is refused, and most give up then."""
+    for exchange in session.commands(b"STARTTLS"):
+        if exchange.said.tls:
+            yield Evidence(exchange.event, "STARTTLS came when TLS was up already")
+
+
+@rule(
+    "After STARTTLS the device does not greet again",
+    blocks=MODES,
+    answer=dict.fromkeys(MODES, replies.SEND_HELLO_FIRST),
+    fix={
+        "any": "Update the device or program. No menu has a setting for this; let the device send through a relay "
+        "where it cannot be updated.",
+    },
+    repair="the relay takes the commands without a second greeting, and greets Office 365 as it should be",
+    devices="some programs in Go, and embedded libraries that keep the first list of extensions",
+    sources=("xhit/go-simple-mail#94 (Exchange Server 2016)", "RFC 3207 4.2"),
+)
+def no_ehlo_after_starttls(session: Session) -> Iterator[Evidence]:
+    """When TLS is up, all that was said before it is forgotten, the greeting too. Office 365 wants another EHLO, and
+    refuses what comes without it."""
+    for event, _ in session.tls:
+        before = [hello.moment for at, hello in session.hellos if at < event]
+        if before and before[-1] != "after-starttls":
+            continue
+        for exchange in session.exchanges:
+            if exchange.event < event:
+                continue
+            verb = b"AUTH" if isinstance(exchange.said, Credentials) else exchange.command and exchange.command.verb
+            if verb in (b"EHLO", b"HELO"):
+                break
+            if verb in (b"AUTH", b"MAIL", b"RCPT", b"DATA"):
+                yield Evidence(exchange.event, f"{verb.decode()} came inside TLS, and no EHLO before it")
+                break
+
+
+@rule(
+    "The TLS hello names no server",
+    fix={"any": "Nothing has to be done. A device that is given an address in place of a name never names one."},
+    repair="the relay names the server in its own hello",
+    devices="expected of devices from before 2012; not documented",
+    doubt="no report of a device that fails at Office 365 for this was found",
+    sources=("RFC 6066 3",),
+)
+def no_sni(session: Session) -> Iterator[Evidence]:
+    """Office 365 does not need the name: it shows the right certificate anyway. Servers that share an address with
+    others show a wrong one, and a device that checks refuses it."""
+    for event, sent in session.hellos:
+        if sent.hello and sent.hello.sni is None:
+            yield Evidence(event, "there is no server name in the TLS hello")
 
 
 @rule(

@@ -75,11 +75,18 @@ class Archive:
 
     # Sessions
 
-    def sessions(self, wanted: Filter = Filter(), limit: int | None = None) -> Iterator[Row]:
+    def sessions(
+        self, wanted: Filter = Filter(), limit: int | None = None, *, oldest_first: bool = False
+    ) -> Iterator[Row]:
         """The sessions wanted, newest first. Raises StoreError at once for a network that is none."""
         where, values, tests = _conditions(wanted)
-        rows = self._pages(where, values)
+        rows = self._pages(where, values, oldest_first=oldest_first)
         return islice((row for row in rows if all(test(row) for test in tests)), limit)
+
+    def count(self) -> int:
+        """How many sessions there are."""
+        [(count,)] = self._select("SELECT count(*) FROM sessions", [])
+        return int(count)
 
     def find(self, id: str) -> Row:
         """The session of that id, or whose id alone begins so, or the newest one for `last`."""
@@ -114,11 +121,13 @@ class Archive:
         )
         return [id for (id,) in found]
 
-    def _pages(self, where: str, values: list[Any]) -> Iterator[Row]:
+    def _pages(self, where: str, values: list[Any], *, oldest_first: bool = False) -> Iterator[Row]:
         """All rows to which a condition applies, newest first, read page by page."""
-        after = (float("inf"), "")
+        after, beyond, order = (float("inf"), ""), "<", "DESC"
+        if oldest_first:
+            after, beyond, order = (float("-inf"), ""), ">", "ASC"
         while True:
-            page = f"(started, id) < (?, ?) ORDER BY started DESC, id DESC LIMIT {_PAGE}"
+            page = f"(started, id) {beyond} (?, ?) ORDER BY started {order}, id {order} LIMIT {_PAGE}"
             try:
                 records = self._select(f"SELECT {_COLUMNS} FROM sessions WHERE ({where}) AND {page}", [*values, *after])
                 keys = [(started, id) for id, started, *_ in records]
@@ -126,7 +135,9 @@ class Archive:
                 keys = self._select(f"SELECT started, id FROM sessions WHERE {page}", [*after])
                 records = [record for _, id in keys for record in self._undamaged(where, values, id)]
             yield from filter(None, map(_row, records))
-            if not keys or not keys[-1] < after:  # what a damaged row says of itself must not lead in a circle
+            if not keys or not (
+                keys[-1] > after if oldest_first else keys[-1] < after
+            ):  # what a damaged row says of itself must not lead in a circle
                 return
             after = keys[-1]
 

@@ -77,6 +77,12 @@ class LineCounter:
         self._size += len(data)
         self._tail = data[-2:] if len(data) > 1 else tail[-1:] + data
 
+    def skip(self, octets: int) -> None:
+        """Octets are missing here, and what follows begins a line."""
+        self._size += octets
+        self._line = 0
+        self._tail = b"\r\n"
+
     def _measure(self, data: bytes) -> None:
         # Steps of nearly a thousand octets instead of a look at every line: only a step without any line end is long.
         # A CRLF counts as one line end, hence the octet to spare.

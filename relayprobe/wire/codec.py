@@ -24,6 +24,7 @@ from relayprobe.wire.events import (
     Event,
     Line,
     LineFacts,
+    Missing,
     Secret,
     TlsFailed,
     TlsHello,
@@ -33,7 +34,7 @@ from relayprobe.wire.hello import ClientHello
 
 KINDS: dict[str, type[Event]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower(): kind
-    for kind in (Connected, Line, Credentials, Body, TlsHello, TlsUp, TlsFailed, Encrypted, Closed)
+    for kind in (Connected, Line, Credentials, Body, TlsHello, TlsUp, TlsFailed, Encrypted, Missing, Closed)
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _NESTED = {"secret": Secret, "lines": LineFacts, "hello": ClientHello}

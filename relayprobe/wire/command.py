@@ -27,6 +27,7 @@ _JOINED = re.compile(rb"(MAIL)(FROM)|(RCPT)(TO)", re.IGNORECASE)  # MAILFROM:<a@
 _PATH = re.compile(rb"\s*(?:FROM|TO)\s*:?(.*)", re.IGNORECASE | re.DOTALL)
 _SIMPLE_PATH = re.compile(rb"(?:FROM|TO):<([!#-+\--:=?-\[\]-~]*)>", re.IGNORECASE)  # as the standard has it
 _BRACKETED = re.compile(r"<([^<>]*)(?:>|$)")  # the innermost, where a display name has brackets of its own
+_PARAMETERS = re.compile(r"(?:\s+[A-Za-z0-9][A-Za-z0-9-]*(?:=[^\s=]*)?)*\s*")  # RFC 5321 4.1.2, esmtp-param
 _LIST = re.compile(r"[,;]")
 _CHUNK = re.compile(rb"(\d{1,18})(\s+LAST)?\s*", re.IGNORECASE)
 
@@ -48,7 +49,7 @@ class Command:
 class Path:
     """What stands after `MAIL FROM:` or `RCPT TO:`: the address (a list where a device sends several) and parameters.
 
-    The null sender `<>` is one empty address. `text` is the whole, decoded.
+    The null sender `<>` is one empty address. `text` is the part before the parameters as it was written, decoded.
     """
 
     addresses: tuple[str, ...]
@@ -97,17 +98,32 @@ def path(argument: bytes) -> Path | None:
     if not found:
         return None
     text = decoded(found[1])
-    bracketed = _BRACKETED.findall(text) if "<" in text else []
-    if bracketed:
-        if ">" in text:
-            tail = text[text.rindex(">") + 1 :]
-        else:
+    if "<" in text:
+        head, tail = _parted(text)
+        bracketed = _BRACKETED.findall(head)
+        if ">" not in head and bracketed:  # never closed: then a blank ends the address
             bracketed[-1], _, tail = bracketed[-1].strip().partition(" ")
     else:
-        first, _, tail = text.strip().partition(" ")
-        bracketed = [first]
+        head, _, tail = text.strip().partition(" ")
+        bracketed = [head]
     addresses = tuple(address.strip() for part in bracketed for address in _LIST.split(part))
-    return Path(addresses, tuple(tail.split()), text)
+    return Path(addresses, tuple(tail.split()), head.strip())
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """What is before the parameters, and they: the first bracket behind which nothing else can stand divides them."""
+    at = -1
+    for _ in range(MOST_BRACKETS):
+        at = text.find(">", at + 1)
+        if at < 0:
+            break
+        if _PARAMETERS.fullmatch(text, at + 1):
+            return text[: at + 1], text[at + 1 :]
+    return text, ""
+
+
+MOST_BRACKETS = 50
+"""Brackets of a line behind which its parameters are looked for."""
 
 
 def chunk(argument: bytes) -> tuple[int, bool] | None:

@@ -73,6 +73,13 @@ class _Text:
         self.until = at
         return piece, rest, ended
 
+    def skip(self, octets: int) -> None:
+        """Octets are missing here, and what follows begins a line."""
+        self.size += octets
+        self.left = None if self.left is None else max(0, self.left - octets)
+        self.end = EndOfData()
+        self.lines.skip(octets)
+
     def event(self, end: BodyEnd) -> Body:
         facts = self.lines.facts(ended=end in ("crlf", "bare-lf"))
         return Body(self.at or 0.0, self.until, bytes(self.head), self.size, end, facts, self.tls, self.refused)
@@ -103,6 +110,22 @@ class Dialogue:
         self._text: _Text | None = None
         self._refused: _Text | None = None  # one that is sent although it was refused
         self._closing = False
+        self._starting_tls = False
+
+    @property
+    def starting_tls(self) -> bool:
+        """Whether STARTTLS was answered with 220: what comes next is TLS, or should be."""
+        return self._starting_tls
+
+    @property
+    def in_chunk(self) -> bool:
+        """Whether a chunk of BDAT is arriving, in which lines mean nothing."""
+        return self._text is not None and self._text.left is not None
+
+    @property
+    def secret_due(self) -> bool:
+        """Whether the device's next line is an answer in an AUTH attempt."""
+        return self._stage is not None
 
     @property
     def in_text(self) -> bool:
@@ -133,13 +156,34 @@ class Dialogue:
     def secured(self) -> None:
         """TLS is up: what comes from now on was encrypted."""
         self.tls = True
+        self._starting_tls = False
         self._partial = b""
 
     def behind_starttls(self) -> bytes:
         """What the device sent behind STARTTLS before it was answered: a ClientHello, or something to throw away."""
         held = b"".join(data for _, data in self._held)
         self._held.clear()
+        self._starting_tls = False
         return held
+
+    def lost(self, sender: Side, octets: int) -> None:
+        """Octets of one side are missing, as in a capture made elsewhere; what it sends next begins a line, unless a
+        chunk is arriving.
+
+        What is unfinished is dropped, and from now on any "command" that is none counts as a secret: what announced one
+        may be what is missing.
+        """
+        self._started = self._seen_auth = True
+        self._held.clear()
+        if sender == "server":
+            self._server_partial = b""
+            self._due.clear()
+            self._stage = None
+            self._greeted = True
+        elif self._text:
+            self._text.skip(octets)
+        else:
+            self._partial = b""
 
     def thrown_away(self, data: bytes, at: float) -> list[Output]:
         """Record clear text that was sent behind STARTTLS. It is never answered (RFC 3207 4.2)."""
@@ -372,6 +416,7 @@ class Dialogue:
             else:
                 self._refused_data = True
         elif due == "starttls" and code == 220:
+            self._starting_tls = True
             return  # what is held is for `behind_starttls`
         if due in HOLDS:
             held, self._held = self._held, deque()

@@ -138,7 +138,8 @@ class TlsHello:
 
 @dataclass(frozen=True, slots=True)
 class TlsUp:
-    """The handshake is done. `version` as `TLSv1.2`, `cipher` by OpenSSL's name."""
+    """The handshake is done. `version` as `TLSv1.2`, `cipher` by OpenSSL's name; both empty where a pasted text tells
+    neither."""
 
     at: float
     version: str
@@ -150,7 +151,8 @@ class TlsFailed:
     """The handshake ended without TLS.
 
     `by`: whose doing it was. `reason` is a word of ours or of OpenSSL (`unknown-ca`, `unsupported-protocol`,
-    `continued-in-clear`, ...); `alert` the number of the TLS alert the client sent, where it sent one.
+    `continued-in-clear`, ...); `alert` the number of the TLS alert the client sent, where it sent one (in a foreign
+    capture also that of the server).
     """
 
     at: float
@@ -172,6 +174,15 @@ class Encrypted:
     server: int
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Octets that `sender` sent, and that are not in a capture that was made elsewhere."""
+
+    at: float
+    sender: Side
+    octets: int
+
+
 ClosedHow = Literal["fin", "rst", "quit", "timeout", "limit", "shutdown", "failed"]
 
 
@@ -185,4 +196,4 @@ class Closed:
     lag: float = 0.0
 
 
-Event = Connected | Line | Credentials | Body | TlsHello | TlsUp | TlsFailed | Encrypted | Closed
+Event = Connected | Line | Credentials | Body | TlsHello | TlsUp | TlsFailed | Encrypted | Missing | Closed

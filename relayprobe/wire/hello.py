@@ -23,6 +23,7 @@ GREASE = frozenset(high << 8 | high for high in range(0x0A, 0x100, 0x10))
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4  # RFC 8446 5.1: type, version, length; 4: type, length
 _RANDOM = 32
+_RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")  # RFC 8446 4.1.3
 _SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS = 0, 10, 13, 16, 43
 
 # The octets that a hello may begin with, one entry for each place. In the SSLv2 form a length comes first, its top bit
@@ -223,6 +224,32 @@ def parse_handshake(message: bytes) -> ClientHello | None:
         sni=_host_name(offered(_SERVER_NAME)),
         alpn=tuple(_protocols(offered(_ALPN))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """What the server chose (RFC 8446 4.1.3). `retry`: it asks for another ClientHello."""
+
+    version: int
+    suite: int
+    retry: bool
+
+
+def parse_server_hello(message: bytes) -> ServerHello | None:
+    """Read a ServerHello with its header; None if it ends before the suite."""
+    body = _Octets(message[_MESSAGE_HEADER:])
+    version, random = body.number(2), body.take(_RANDOM)
+    body.vector(1)  # session id
+    if not body:
+        return None
+    suite = body.number(2)
+    body.take(1)  # compression method
+    rest = _Octets(body.vector(2))
+    while rest:
+        kind, content = rest.number(2), rest.vector(2)
+        if kind == _VERSIONS:
+            version = int.from_bytes(content)
+    return ServerHello(version, suite, random == _RETRY)
 
 
 def _parse_sslv2(message: bytes) -> ClientHello | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from email.utils import getaddresses
+from functools import lru_cache
 
 HEADER_LIMIT = 65536
 """How many octets of a header are looked at."""
 
 _END = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(rb"^([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
+_PLAIN = re.compile(r"[\w.+-]+@[\w.-]+")
 _ANGLE = re.compile(r"<\s*([^<>\s]+)\s*>")
 
 # What rules ask for, and what is neither text nor subject: it stays when a body is purged.
@@ -32,21 +34,25 @@ def header(raw: bytes) -> bytes:
 
 def fields(raw: bytes, name: str) -> list[str]:
     """The values of a header field in order, unfolded; an empty list where it is missing."""
-    wanted = name.lower().encode()
-    block = header(raw)
-    if wanted not in block.lower():
-        return []
-    return [
-        _decoded(b" ".join(part.strip() for part in value.splitlines()).strip())
-        for key, value in _FIELD.findall(block)
-        if key.lower() == wanted
-    ]
+    return _fields(raw).get(name.lower(), [])
+
+
+@lru_cache(16)  # every rule on the header asks for another field of the same few messages
+def _fields(raw: bytes) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, value in _FIELD.findall(header(raw)):
+        text = _decoded(b" ".join(part.strip() for part in value.splitlines()).strip())
+        found.setdefault(key.decode("ascii").lower(), []).append(text)
+    return found
 
 
 def addresses(values: list[str]) -> list[str]:
     """The addresses in the values of From, To and their like; what cannot be read as one is left out."""
     found = []
     for value in values:
+        if _PLAIN.fullmatch(value):
+            found.append(value)
+            continue
         angled = _ANGLE.findall(value)
         if angled and value.count("<") == value.count("@") == 1:
             found.append(angled[0])

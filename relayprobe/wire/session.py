@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 from relayprobe.wire import command, message
 from relayprobe.wire.command import Command, Path
@@ -22,12 +23,17 @@ from relayprobe.wire.events import (
     Encrypted,
     Event,
     Line,
+    Missing,
     Secret,
     Side,
     TlsFailed,
     TlsHello,
     TlsUp,
 )
+
+Source = Literal["live", "export", "text", "pcap"]
+"""How a session was captured: by a listener of ours; or elsewhere, and read from a text that relayprobe exported, from
+one that another tool printed, or from a capture of packets."""
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 
@@ -179,6 +185,7 @@ class Session:
     mode: str | None = None  # as stated by --mode
     imitate: str | None = None
     site: Site = field(default_factory=Site)
+    source: Source = "live"
 
     banner: Reply | None = None
     exchanges: tuple[Exchange, ...] = ()
@@ -200,6 +207,11 @@ class Session:
     def pinned_to_tls(self) -> bool:
         """Whether the listener was for TLS on connect, by its `tls://` or by its port, 465."""
         return self.listener.startswith("tls://") or self.listener.endswith(":465")
+
+    @property
+    def pop3(self) -> bool:
+        """Whether it was a visit at the POP3 listener, where nothing is sent."""
+        return self.listener.startswith("pop3://")
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -231,6 +243,7 @@ def session_of(
     mode: str | None = None,
     imitate: str | None = None,
     site: Site | None = None,
+    source: Source = "live",
 ) -> Session:
     """The session that a transcript tells of. Never raises: what is missing from the transcript is missing here."""
     walk = _Walk()
@@ -248,6 +261,7 @@ def session_of(
         mode=mode,
         imitate=imitate,
         site=site or Site(),
+        source=source,
         banner=walk.banner,
         exchanges=exchanges,
         greetings=greetings,
@@ -296,6 +310,9 @@ class _Walk:
                 self.failures.append((index, event))
             case Encrypted():
                 self.encrypted = event
+            case Missing(sender="server"):
+                self.reply_lines = []
+                self.due.clear()  # what is answered next cannot be told
             case Closed():
                 self.closed = event
 

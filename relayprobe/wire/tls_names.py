@@ -445,6 +445,26 @@ def suite_name(number: int) -> str:
     return SUITES.get(number) or _hexadecimal(number)
 
 
+def openssl_name(number: int) -> str:
+    """The suite as OpenSSL calls it: `ECDHE-RSA-AES256-GCM-SHA384` for 0xC030."""
+    name = suite_name(number)
+    if "_WITH_" not in name:
+        return name  # of TLS 1.3, which both call alike
+    exchange, _, cipher = name.removeprefix("TLS_").partition("_WITH_")
+    for theirs, openssl in (
+        ("3DES_EDE_CBC", "DES-CBC3"),
+        ("DES_CBC_", "DES-CBC-"),
+        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
+        ("CCM_8", "CCM8"),
+        ("_CBC_SHA", "_SHA"),
+        ("AES_", "AES"),
+        ("CAMELLIA_", "CAMELLIA"),
+    ):
+        cipher = cipher.replace(theirs, openssl)
+    exchange = {"RSA": "", "DH_anon": "ADH", "ECDH_anon": "AECDH", "NULL": ""}.get(exchange, exchange)
+    return f"{exchange}_{cipher}".strip("_").replace("_", "-")
+
+
 def group_name(number: int) -> str:
     """`x25519` for 29."""
     return GROUPS.get(number) or _hexadecimal(number)

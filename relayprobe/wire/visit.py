@@ -53,7 +53,7 @@ def visit_of(session: Session) -> Visit:
         mails=tuple(mails),
         refusal=refusal_of(session),
         tls_failed=bool(session.tls_failures),
-        pop3=session.listener.startswith("pop3://"),
+        pop3=session.pop3,
     )
 
 

@@ -2,7 +2,8 @@
 C and keeping nothing, as the far end of the scale.
 
 The variants are run in turn, round after round, for machines are shared and their speed changes by the minute; what is
-told is the median over the rounds of each one's ratio to stock in the same round. Nothing here passes or fails.
+told is the median over the rounds of each one's ratio to stock in the same round. How fast sessions are judged comes
+last (`judging.py`, which also runs alone). Nothing here passes or fails.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.bench import judging
 
 LOADS = {
     "A: 1 KB, each on a new connection": ["-s", "20", "-m", "2000", "-l", "1024"],
@@ -53,6 +56,7 @@ def main() -> None:
         if name[0] in chosen.loads:
             table(name, [{variant: measure(variant, load) for variant in VARIANTS} for _ in range(chosen.rounds)])
     crowd()
+    judging.main()
 
 
 def measure(variant: str, load: list[str]) -> Run:

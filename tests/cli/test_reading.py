@@ -83,7 +83,7 @@ def test_a_session_as_json(folder: Path) -> None:
         "ended": pytest.approx(1_700_000_060.0, abs=10),
         "peer": "192.168.1.21:40002",
         "listener": "0.0.0.0:2525",
-        "findings": ["no-tls", "auth-before-starttls", "probe-session-no-data"],
+        "findings": ["no-tls", "auth-before-starttls", "auth-ok-then-quit", "probe-session-no-data"],
         "worst": "error",
         "messages": 0,
         "users": ["scanner@contoso.com"],
@@ -187,7 +187,7 @@ def test_diagnose_exits_with_1_on_errors(folder: Path) -> None:
 
 def test_diagnose_all(folder: Path) -> None:
     result = run("diagnose", "--data", folder, "--all", "--json")
-    assert [json.loads(line)["session"]["id"] for line in result.stdout.splitlines()] == NEWEST_FIRST
+    assert [json.loads(line)["session"]["id"] for line in result.stdout.splitlines()] == NEWEST_FIRST[::-1]
     assert result.exit_code == 1
 
 

@@ -183,8 +183,7 @@ def python_asyncio(s: Sending) -> None:
             validate_certs=False,
         )
         async with smtp:
-            if s.tls != "starttls":
-                await smtp.ehlo()
+            await smtp.ehlo()
             if s.mechanism:
                 login = getattr(smtp, "auth_" + s.mechanism.lower().replace("-", "_"))
                 await login(USER, PASSWORD)

@@ -10,13 +10,18 @@ T: hello TLSv1.2 suites=c030,c02f [on-connect|late]     its TLS hello
 T: up TLSv1.2 ECDHE-RSA-AES256-GCM-SHA384               TLS is up
 T: failed client unknown-ca 48                          or is not: by whom, why, the alert
 X: fin         the device closes; `rst` resets, `quit` is the server's after QUIT, `timeout` the server's
+W: seconds     nothing is said for so long
+L: listener    where this connection goes, first of its steps
 J: new         the next connection: what comes before are the device's earlier sessions
+M: NAME        a passage of passages.txt
+Also `# times: 31`, the dialogue is held so often, and `# every: 0.05`, the seconds between two connections (30).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from relayprobe.wire.dialogue import BodyPart, Dialogue
@@ -27,6 +32,7 @@ from relayprobe.wire.visit import Visit, visit_of, within
 
 VERSIONS = {"SSLv2": 0x0002, "SSLv3": 0x0300, "TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 HERE = Path(__file__).parent / "dialogues"
+PASSAGES = Path(__file__).parent / "passages.txt"
 STEP = 0.01
 
 
@@ -66,15 +72,16 @@ class Written:
 
     def sessions(self, *, bytewise: bool = False) -> list[Session]:
         """The sessions in order, the one that is judged last."""
+        every = float(self.about.get("every", "30"))
         return [
             session_of(
                 list(_events(steps, self.accounts, self.about.get("listener", "192.168.1.5:2525"), bytewise)),
                 id=f"{self.name}-{n}",
-                started=1_700_000_000.0 + 30 * n,
+                started=1_700_000_000.0 + every * n,
                 mode=self.about.get("mode"),
                 site=self.site,
             )
-            for n, steps in enumerate(self.connections)
+            for n, steps in enumerate(self.connections * int(self.about.get("times", "1")))
         ]
 
     def last(self, *, bytewise: bool = False) -> tuple[tuple[Visit, ...], Session]:
@@ -99,9 +106,25 @@ def read(path: Path) -> Written:
             written.about[key] = value.strip()
         elif line.startswith("J:"):
             written.connections.append([])
+        elif line.startswith("M:"):
+            written.connections[-1] += passages()[line[3:].strip()]
         elif line.strip():
             written.connections[-1].append((line[:2], line[3:]))
     return written
+
+
+@cache
+def passages() -> dict[str, list[tuple[str, str]]]:
+    """The passages that dialogues share, by name."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in PASSAGES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("%"):
+            found[(name := line[1:].strip())] = []
+        elif line.startswith("M:"):
+            found[name] += found[line[3:].strip()]
+        elif line.strip():
+            found[name].append((line[:2], line[3:]))
+    return found
 
 
 def dialogues(pattern: str = "*.txt") -> list[Written]:
@@ -112,6 +135,8 @@ def dialogues(pattern: str = "*.txt") -> list[Written]:
 def _events(steps: list[tuple[str, str]], accounts: dict[str, str], listener: str, bytewise: bool) -> Iterator[Event]:
     dialogue = Dialogue(accounts)
     at = 0.0
+    if steps and steps[0][0] == "L:":
+        listener, steps = steps[0][1], steps[1:]
     yield Connected(at, "192.168.1.21:49152", listener)
     for kind, text in steps:
         at += STEP
@@ -126,9 +151,10 @@ def _events(steps: list[tuple[str, str]], accounts: dict[str, str], listener: st
             case "T:", ["hello", version, suites, *moment]:
                 number = VERSIONS[version]
                 numbers = tuple(int(suite, 16) for suite in suites.removeprefix("suites=").split(","))
-                hello = ClientHello("tls", min(number, 0x0303), (number,), numbers)
+                sni = None if "no-sni" in moment else "relay.contoso.com"
+                hello = ClientHello("tls", min(number, 0x0303), (number,), numbers, sni=sni)
                 match moment:
-                    case [("on-connect" | "late") as when]:
+                    case [("on-connect" | "late") as when, *_]:
                         yield TlsHello(at, b"\x16\x03\x01", hello, when)
                     case _:
                         yield TlsHello(at, b"\x16\x03\x01", hello, "after-starttls")
@@ -138,6 +164,8 @@ def _events(steps: list[tuple[str, str]], accounts: dict[str, str], listener: st
                 yield TlsUp(at, version, cipher)
             case "T:", ["failed", ("client" | "server") as side, reason, *alert]:
                 yield TlsFailed(at, side, reason, int(alert[0]) if alert else None)
+            case "W:", [seconds]:
+                at += float(seconds)
             case "X:", [("fin" | "rst" | "quit" | "timeout" | "failed") as how]:
                 yield from (event for event in dialogue.close(at) if not isinstance(event, BodyPart))
                 yield Closed(at, "client" if how in ("fin", "rst") else "server", how)
