@@ -16,6 +16,7 @@ VERBS = {
     "diagnose": "The rules again, over stored sessions, texts, pcaps.",
     "export": "A session as text, JSON or mail.",
     "rules": "What is looked for; `rules ID` explains one.",
+    "explain": "What a reply of Office 365 means.",
     "demo": "A tour without a printer.",
 }
 

@@ -62,6 +62,15 @@ class ClientHello:
         return max((number for number in self.versions if number in VERSIONS), default=self.version)
 
     @property
+    def fingerprint(self) -> str:
+        """Versions, suites, groups and signature schemes in hex, as text: alike for all devices with the same TLS.
+
+        `0301,0035-002f-000a-0005,,`: JA3's form, without its list of extensions.
+        """
+        parts = (self.versions, self.suites, self.groups, self.signatures)
+        return ",".join("-".join(f"{number:04x}" for number in numbers) for numbers in parts)
+
+    @property
     def version_names(self) -> tuple[str, ...]:
         """The versions by name, as `TLS 1.2`."""
         return tuple(map(version_name, self.versions))

@@ -20,7 +20,8 @@ _ANGLE = re.compile(r"<\s*([^<>\s]+)\s*>")
 
 # What rules ask for, and what is neither text nor subject: it stays when a body is purged.
 _KEPT = frozenset(
-    b"from sender reply-to date message-id mime-version content-type content-transfer-encoding x-mailer".split()
+    b"from sender reply-to date message-id mime-version content-type content-transfer-encoding x-mailer "
+    b"user-agent".split()
 )
 
 

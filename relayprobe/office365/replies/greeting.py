@@ -18,6 +18,7 @@ NO_CONNECTION = Answer(
     "closed, send through a host that may use it, or by client submission.",
     retry="configuration",
     wordings=(
+        "Connection timed out",
         "Connection refused",
         "No route to host",
         "Network is unreachable",

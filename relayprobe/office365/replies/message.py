@@ -67,7 +67,7 @@ BAD_OUTBOUND_SENDER = Answer(
     sources.BAD_SENDER,
     "2026-10-02",
     modes=ON_SUBMISSION,
-    fix="An administrator takes it off the list of restricted entities in the Defender portal, once it is clear who "
+    fix="An administrator takes it off the page of restricted entities, once it is clear who "
     "sent the spam; that acts within about an hour.",
     retry="hold",
     also=("later",),
@@ -333,7 +333,7 @@ TENANT_THRESHOLD = Answer(
     "5.7.705",
     "Access denied, tenant has exceeded threshold",
     "later",
-    "Too much of what the organization sends is spam, or goes out from domains that are not registered.",
+    "The organization is over a threshold of Microsoft's for mail that goes out.",
     sources.TENANT_BLOCKED,
     "2026-10-02",
     modes=_NOT_DIRECT,
@@ -361,11 +361,11 @@ UNREGISTERED_DOMAIN = Answer(
     "5.7.750",
     "Client blocked from sending from unregistered domain",
     "later",
-    "The organization sends much from a domain that is not registered with it.",
+    "The organization sends from a domain that is not registered with it.",
     sources.TENANT_BLOCKED,
     "2026-10-02",
     modes=_NOT_DIRECT,
-    fix="Register the domain in the admin centre.",
+    fix="Register the domain.",
     retry="hold",
     also=("end-of-data",),
     wordings=("sending from unregistered domain",),
@@ -379,7 +379,7 @@ TENANT_BLOCK_LIST = Answer(
     sources.TENANT_BLOCKED,
     "2026-10-02",
     modes=_NOT_DIRECT,
-    fix="An administrator takes the entry off the Tenant Allow/Block List in the Defender portal.",
+    fix="An administrator takes the entry off that list.",
     also=("end-of-data",),
 )
 
