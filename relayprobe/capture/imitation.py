@@ -49,9 +49,9 @@ MINUTE = 60.0
 class Tenant:
     """What is so in the organization that is imitated.
 
-    `send_as`: login in lower case -> the other addresses it may send as. `recipients`: those that exist, in lower
-    case; empty: all do. `connector`: it matches the device. `delay`: seconds that a refused login and an unknown command
-    wait; Office 365 takes about five.
+    `send_as`: login in lower case -> other addresses that it may send as. `recipients`: those that exist, in lower
+    case; empty: all do. `connector`: it matches the device. `delay`: seconds that a refused login and an unknown
+    command wait; Office 365 takes about five.
     """
 
     domains: tuple[str, ...] = ()

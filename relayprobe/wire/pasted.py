@@ -364,12 +364,11 @@ class _Reader:
         """The text of a message, of which only this is known."""
         if self._silent:
             return
-        until = self.at + seconds
+        began, until = self.at, self.at + seconds
 
         def known(body: Body) -> Body:
-            return replace(
-                body, until=until, raw=b"", size=size, end=how, lines=LineFacts(), purged=True, refused=refused
-            )
+            facts = {"size": size, "end": how, "refused": refused}
+            return replace(body, at=began, until=until, raw=b"", lines=LineFacts(), purged=True, **facts)  # type: ignore[arg-type]
 
         self._body = known
         if refused and not self._dialogue.in_text:

@@ -302,7 +302,17 @@ LOST = {  # what an export as text does not carry -> findings that hang on it
         "auth-newline-inside-base64",
         "auth-wrong-password",
     },
-    "the text of the message": {"bare-lf", "header-from-not-auth-user", "end-of-data-lf-only"},
+    "the text of the message": {
+        "bare-lf",
+        "header-from-not-auth-user",
+        "end-of-data-lf-only",
+        "header-list-semicolon",
+        "mime-boundary-broken",
+        "missing-from-header",
+        "missing-date-or-message-id",
+        "no-dot-stuffing",
+    },
+    "octets that are no characters": {"proxy-preamble", "telnet-noise-first"},
     "the cipher suites that the device offers": {"legacy-ciphers-only", "cert-rejected-by-client"},
 }
 NOT_CARRIED = {rule for rules in LOST.values() for rule in rules}
@@ -327,6 +337,8 @@ def test_a_dialogue_comes_back_from_a_text_export(written: Written) -> None:
     visits, before = written.last()
     after = exported(before, visits)
     compare(serious(before, visits), serious(after, visits))
+    if written.name == "proxy-preamble":  # of version 2, which is no text
+        return
     assert [type(event) for event in after.events] == [type(event) for event in before.events]
     assert [event.at for event in after.events] == pytest.approx([event.at for event in before.events])
     assert serious(exported(after, visits), visits) == serious(after, visits)
