@@ -131,6 +131,7 @@ class ListenSettings(Section):
     name: HostName = "relayprobe.local"
     mode: ModeName | None = None
     imitate: ModeName | None = None
+    pop3: tuple[str, ...] = ()
     mechanisms: tuple[Mechanism, ...] = ("LOGIN", "PLAIN", "XOAUTH2")
     cert: Path | None = None
     key: Path | None = None

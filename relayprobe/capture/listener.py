@@ -20,12 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import structlog
 
 from relayprobe.advice.findings import Finding, diagnose
 from relayprobe.capture.answers import Accept
+from relayprobe.capture.pop3 import Pop3
 from relayprobe.capture.recorder import Onlooker, Recorder
 from relayprobe.capture.smtp import Limits, PatientSMTP
 from relayprobe.capture.tap import Tap
@@ -70,7 +71,7 @@ class Port:
 
     host: str
     number: int
-    pin: Literal["tls", "plain"] | None = None
+    pin: Literal["tls", "plain", "pop3"] | None = None
 
     @property
     def name(self) -> str:
@@ -105,6 +106,22 @@ class Manner:
     answers_for: Callable[[str], Accept] | None = None  # by the device's address, where not all are answered alike
 
 
+class Connection(Protocol):
+    """What the listener has to do with a connection, SMTP or POP3."""
+
+    host: str
+    recorder: Recorder
+
+    def resume(self) -> None:
+        """Listen again, where nothing speaks against it."""
+
+    def check(self, now: float) -> None:
+        """End what takes too long; called about once a second."""
+
+    def shut_down(self) -> None:
+        """The listener stops."""
+
+
 class Listener:
     """Serves devices on all its ports."""
 
@@ -133,7 +150,7 @@ class Listener:
         self._clock = clock
         self._template = PatientSMTP(manner.answers, manner.limits, self.loop)
         self._context = json.dumps({"mode": manner.mode, "imitate": manner.imitate, "site": asdict(manner.site)})
-        self._taps: set[Tap] = set()
+        self._taps: set[Connection] = set()
         self._per_host: Counter[str] = Counter()
         self._refused: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._visits: OrderedDict[str, deque[Visit]] = OrderedDict()
@@ -150,7 +167,7 @@ class Listener:
         for at, port in enumerate(self.ports):
             try:
                 server = await self.loop.create_server(
-                    lambda at=at: Tap(self, self.ports[at]),  # type: ignore[misc]
+                    lambda at=at: self._connection(self.ports[at]),  # type: ignore[misc]
                     port.host,
                     port.number,
                     backlog=1024,
@@ -164,8 +181,11 @@ class Listener:
             host, number = given.getsockname()[:2]
             port = Port(host, number)
             self.ports.append(port)
-            self._servers.append(await self.loop.create_server(lambda port=port: Tap(self, port), sock=given))  # type: ignore[misc]
+            self._servers.append(await self.loop.create_server(lambda port=port: self._connection(port), sock=given))  # type: ignore[misc]
         self._ticker = self.loop.create_task(self._tick())
+
+    def _connection(self, port: Port) -> Tap | Pop3:
+        return Pop3(self, port) if port.pin == "pop3" else Tap(self, port)
 
     async def stop(self) -> None:
         """Stop listening and end what is open; everything heard is handed to the store."""
@@ -182,7 +202,7 @@ class Listener:
 
     # What a tap asks for
 
-    def admit(self, tap: Tap, host: str) -> str | None:
+    def admit(self, tap: Connection, host: str) -> str | None:
         """None for a device that may come; else the line that sends it away."""
         if not self._allowed(host):
             self._log_refusal(host, "outside the networks that are answered: name its network with --allow")
@@ -197,7 +217,7 @@ class Listener:
         self._per_host[host] += 1
         return None
 
-    def left(self, tap: Tap) -> bool:
+    def left(self, tap: Connection) -> bool:
         """A connection is gone; whether it had been admitted."""
         if tap not in self._taps:
             return False
@@ -316,7 +336,10 @@ class Listener:
         if not self._per_host[session.host]:
             return []
         recorders = [tap.recorder for tap in list(self._taps) if tap.host == session.host]
-        return [Visit(recorder.id, recorder.row.started, None, user=_user(recorder.events)) for recorder in recorders]
+        return [
+            Visit(r.id, r.row.started, None, user=_user(r.events), pop3=r.row.listener.startswith("pop3://"))
+            for r in recorders
+        ]
 
     def _hand_over(self, judged: Judged) -> None:
         session = judged.session

@@ -130,10 +130,8 @@ class Tap(asyncio.BufferedProtocol):
         self.recorder = self.listener.recorder(host_port(peer), self.port)
         self.recorder.note(Connected(0.0, host_port(peer), self.port.name))
         self.smtp = self.listener.smtp(self)
-        pin = self.port.pin
-        self._serves_hello = self.smtp.answers.waits or pin == "tls" or self.port.number == 465
-        if not self._serves_hello:
-            pin = "plain"
+        self._serves_hello = self.smtp.answers.waits or port_for_tls(self.port)
+        pin = self.port.pin if self.port.pin != "pop3" and self._serves_hello else "plain"
         wait = self.listener.waits.before_banner(self.host, pin)
         if wait:
             self._timer = self.listener.loop.call_later(wait, self._go_plain)
@@ -483,6 +481,11 @@ class SMTPTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As of any transport."""
         return self._tap._raw.get_extra_info(name, default)
+
+
+def port_for_tls(port: Port) -> bool:
+    """Whether a port is one for TLS on connect, by its pin or its number."""
+    return port.pin == "tls" or port.number == 465
 
 
 def reason_of(error: ssl.SSLError) -> tuple[Side, str, int | None]:

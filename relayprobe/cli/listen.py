@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,9 @@ log = structlog.get_logger("relayprobe.session")
     type=click.Choice(["submission", "direct-send", "connector"]),
     help="Answer as Office 365 does in this mode, refusals included.",
 )
+@option(
+    "--pop3", multiple=True, metavar="HOST:PORT", help="Note there who logs in by POP3 before it sends; repeatable."
+)
 @option("--cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) instead of our own.")
 @option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
 @option("--log-file", type=click.Path(path_type=Path), help="Log there instead of on stderr.")
@@ -65,6 +69,7 @@ def command(
     allow: tuple[str, ...],
     mode: str | None,
     imitate: str | None,
+    pop3: tuple[str, ...],
     cert: Path | None,
     key: Path | None,
     log_file: Path | None,
@@ -83,6 +88,7 @@ def command(
             "allow": allow or None,
             "mode": mode,
             "imitate": imitate,
+            "pop3": pop3 or None,
             "cert": cert,
             "key": key,
         },
@@ -124,6 +130,7 @@ async def serve(chosen: Settings, show: Beside, *, quiet: bool = False, as_json:
     sockets = handed_sockets()
     if sockets:
         ports = []
+    ports += [replace(parse_port(text), pin="pop3") for text in chosen.listen.pop3]
     store = Store.open(
         chosen.data,
         Retention(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,19 +70,26 @@ async def start(tmp_path: Path, certificate: ssl.SSLContext) -> AsyncIterator[St
     started: list[Running] = []
 
     async def begin(
-        *, accounts: dict[str, str] | None = None, limits: Limits | None = None, pin: Any = None, **manner: Any
+        *,
+        accounts: dict[str, str] | None = None,
+        limits: Limits | None = None,
+        pin: Any = None,
+        more: Sequence[Port] = (),
+        answers: Accept | None = None,
+        tls: ssl.SSLContext | None = None,
+        **manner: Any,
     ) -> Running:
         accounts = {USER: PASSWORD} if accounts is None else accounts
         limits = limits or Limits()
         folder = tmp_path / f"data-{len(started)}"
         store = Store.open(folder, trim=trimmed)
-        answers = Accept("relayprobe.local", accounts=accounts, message_size=limits.message_size)
+        answers = answers or Accept("relayprobe.local", accounts=accounts, message_size=limits.message_size)
         site = Site(domains=("contoso.com",), accounts=tuple(accounts))
         judged: list[Judged] = []
         listener = Listener(
-            [Port("127.0.0.1", 0, pin)],
+            [Port("127.0.0.1", 0, pin), *more],
             Manner(answers, limits, accounts=accounts, site=site, **manner),
-            certificate,
+            tls or certificate,
             store,
             folder,
             judged=judged.append,
