@@ -80,6 +80,7 @@ def _host_name(value: Any) -> Any:
 
 
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+Pause = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=60)]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 HostName = Annotated[str, BeforeValidator(_host_name)]
 Cidr = Annotated[Network, BeforeValidator(_network)]
@@ -88,6 +89,9 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Address = Annotated[str, BeforeValidator(_address)]
 Mechanism = Literal["LOGIN", "PLAIN", "XOAUTH2", "CRAM-MD5", "NTLM"]
 ModeName = Literal["submission", "direct-send", "connector"]
+SmtpAuth = Literal[
+    "on", "off-tenant", "off-mailbox", "basic-off", "basic-retired", "security-defaults", "conditional-access"
+]
 
 
 class Section(BaseModel):
@@ -105,6 +109,20 @@ class SiteSettings(Section):
     mx: str | None = None
 
 
+class ImitateSettings(Section):
+    """What is so in the organization that is imitated."""
+
+    send_as: dict[str, Names] = Field(default_factory=dict)
+    recipients: Names = ()
+    connector: bool = True
+    reject_direct_send: bool = False
+    smtp_auth: SmtpAuth = "on"
+    messages_per_minute: Count = 30
+    connections: Count = 3
+    recipients_per_message: Count = 500
+    delay: Pause = 0.0
+
+
 class ListenSettings(Section):
     """How devices are listened to."""
 
@@ -112,6 +130,7 @@ class ListenSettings(Section):
     allow: tuple[Cidr, ...] = ()
     name: HostName = "relayprobe.local"
     mode: ModeName | None = None
+    imitate: ModeName | None = None
     mechanisms: tuple[Mechanism, ...] = ("LOGIN", "PLAIN", "XOAUTH2")
     cert: Path | None = None
     key: Path | None = None
@@ -155,6 +174,7 @@ class Settings(BaseSettings):
     site: SiteSettings = SiteSettings()
     accounts: dict[str, SecretStr] = Field(default_factory=dict)
     listen: ListenSettings = ListenSettings()
+    imitate: ImitateSettings = ImitateSettings()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

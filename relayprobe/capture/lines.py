@@ -132,12 +132,15 @@ Ending = Literal["mark", "silence", "eof"]
 
 
 class TextWatch:
-    """Waits for the end of a text without holding any of it."""
+    """Waits for the end of a text without holding any of it.
+
+    `patience`: seconds of silence behind a look-alike of the end; None takes none for it.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        patience: float,
+        patience: float | None,
         chunk: int | None = None,
         silent: Callable[[], None] = lambda: None,
     ) -> None:
@@ -165,7 +168,7 @@ class TextWatch:
         self.size += len(data) if end is None else end
         if end is not None:
             return self._done(data[end:])
-        if self._end.looks_ended:
+        if self._end.looks_ended and self._patience is not None:
             self._timer = self._loop.call_later(self._patience, self._fell_silent)
         return None
 

@@ -57,6 +57,7 @@ class Recorder:
         self.events: list[Event] = []
         self.lag = 0.0
         self.full = False
+        self.text_head = b""  # the first 64 KiB of the latest text
         self._octets = self._heads = 0
         self._began = time.perf_counter()
         self._store = store
@@ -161,6 +162,7 @@ class Recorder:
             self._octets += len(event.raw)
             self.full = self._octets > MOST_OCTETS or len(self.events) >= MOST_EVENTS
         elif isinstance(event, Body):
+            self.text_head = event.raw
             self._heads += len(event.raw)
             if self._heads > HEADS:
                 return replace(event, raw=b"")

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from aiosmtpd.smtp import SMTP
 
-from relayprobe.capture.answers import WALKED, Accept, Login
+from relayprobe.capture.answers import Accept, Login, Talk, granted
 from relayprobe.capture.lines import LineReader, LineTooLong, TextWatch
 from relayprobe.wire import command, secret
+from relayprobe.wire.dialogue import HEAD_LIMIT
 
 if TYPE_CHECKING:
     from relayprobe.capture.tap import Tap
@@ -71,10 +72,9 @@ class PatientSMTP(SMTP):
     tap: Tap
     lines: LineReader
     watch: TextWatch | None  # a text is arriving
-    sender: str | None
-    recipients: int
+    talk: Talk
+    head: bytes  # of the text that has arrived, as far as it is looked at
     text_size: int  # of the BDAT chunks so far
-    insisted: set[str]  # mechanisms refused once
     errors: int
     idlers: int
     failed_logins: int
@@ -102,10 +102,9 @@ class PatientSMTP(SMTP):
         new._running = False
         new.watch = None
         new.errors = new.idlers = new.failed_logins = new.messages = 0
-        new.sender = None
-        new.recipients = 0
+        new.talk = Talk(tap.host)
+        new.head = b""
         new.text_size = 0
-        new.insisted = set()
         new.last_mail = time.monotonic()
         return new
 
@@ -116,6 +115,10 @@ class PatientSMTP(SMTP):
         self.transport = transport
         self._steps = self._handle_client()
         self._step()
+
+    def secured(self, version: str) -> None:
+        """TLS is up: what was known of the device is forgotten (RFC 3207 4.2)."""
+        self.talk = Talk(self.talk.host, tls=version, insisted=self.talk.insisted)
 
     def data_received(self, data: bytes) -> None:
         """Clear text from the device."""
@@ -139,6 +142,7 @@ class PatientSMTP(SMTP):
         """The connection is gone. The coroutine is let run to its end: what it is storing is not cut."""
         self.eof_received()
         self.transport = None
+        self.answers.left(self.talk)
 
     def say(self, reply: str) -> None:
         """Send a reply, whole, in one write: some devices read only what one segment brings."""
@@ -205,10 +209,13 @@ class PatientSMTP(SMTP):
         await turn
 
     async def _obey(self, line: bytes) -> None:
+        if over := self.answers.farewell(self.talk):
+            raise _Ended(over)
         said = command.parse(line)
         method = self._verbs.get(said.verb)
-        if method is None:
-            self._refuse("500 5.5.1 Unrecognized command")
+        if method is None or (command.is_noisy(line) and not self.answers.lenient):
+            await self._pause(self.answers.delay)
+            self._refuse(self.answers.unknown(self.talk))
         else:
             await method(self, said.argument)
 
@@ -218,30 +225,42 @@ class PatientSMTP(SMTP):
             raise _Ended("421 4.7.0 Too many errors, closing connection")
         self.say(reply)
 
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            done = self.loop.create_future()
+            self.loop.call_later(seconds, done.set_result, None)
+            await done
+
     def _idle(self) -> None:
         self.idlers += 1
         if self.idlers > IDLERS:
             raise _Ended("421 4.7.0 Too many commands without mail, closing connection")
 
     def _reset(self) -> None:
-        self.sender = None
-        self.recipients = 0
+        self.talk.sender = None
+        self.talk.recipients = []
+        self.head = b""
         self.text_size = 0
 
     # The commands
 
     async def smtp_HELO(self, name: bytes) -> None:
-        """Any name will do, and none; a repeated greeting is no fault (RFC 5321 4.1.4). A login stays valid over it."""
-        self._idle()
-        self._reset()
-        self.say(self.answers.helo(self.tap.host))
+        """A repeated greeting is no fault (RFC 5321 4.1.4). A login stays valid over it."""
+        self._greeted("HELO", name)
 
     async def smtp_EHLO(self, name: bytes) -> None:
         """As HELO, with the offer."""
+        self._greeted("EHLO", name)
+
+    def _greeted(self, verb: str, name: bytes) -> None:
         self._idle()
+        reply = self.answers.greet(verb, command.decoded(name), self.talk)
+        if not granted(reply):
+            self._refuse(reply)
+            return
         self._reset()
-        lines = self.answers.ehlo(self.tap.host, self.tap.secure)
-        self.say("\r\n".join(f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines))
+        self.talk.greeted = True
+        self.say(reply)
 
     async def smtp_LHLO(self, name: bytes) -> None:
         """LMTP's greeting, from a device that was given the wrong protocol."""
@@ -249,15 +268,13 @@ class PatientSMTP(SMTP):
 
     async def smtp_STARTTLS(self, arg: bytes) -> None:
         """RFC 3207. What was sent behind it in clear is thrown away by the tap."""
-        if self.tap.secure:
-            self._refuse("503 5.5.1 TLS is already active")
-            return
-        if not self.answers.starttls:
-            self._refuse("502 5.5.1 STARTTLS is not offered")
+        reply = self.answers.start_tls(self.talk)
+        if not granted(reply):
+            self._refuse(reply)
             return
         self._reset()
         behind = self.lines.take()
-        self.say("220 2.0.0 Ready to start TLS")
+        self.say(reply)
         self.tap.start_tls(behind)
 
     async def smtp_NOOP(self, arg: bytes) -> None:
@@ -291,14 +308,11 @@ class PatientSMTP(SMTP):
         self.tap.end("quit")
 
     async def smtp_MAIL(self, argument: bytes) -> None:
-        """Any sender that can be found in the line, and any parameters. A second MAIL begins anew."""
+        """A second MAIL begins anew."""
         path = command.path(argument)
-        if path is None:
-            self._refuse("501 5.5.4 Syntax: MAIL FROM:<address>")
-            return
-        size = path.parameter("SIZE") or ""
-        if size.isdecimal() and int(size[:18]) > self.limits.message_size:
-            self._refuse("552 5.3.4 Message size exceeds fixed maximum message size")
+        reply = self.answers.mail(path, self.talk)
+        if not granted(reply):
+            self._refuse(reply)
         elif self.messages >= self.limits.messages_per_session:
             raise _Ended("421 4.7.0 Too many messages in one session, closing connection")
         elif not self.tap.room_for(self.limits.message_size):
@@ -306,29 +320,31 @@ class PatientSMTP(SMTP):
         else:
             self._idle()
             self._reset()
-            self.sender = path.address
-            self.say("250 2.1.0 Sender OK")
+            self.talk.sender = path.address if path else ""
+            self.say(reply)
 
     async def smtp_RCPT(self, argument: bytes) -> None:
-        """Any recipient that can be found in the line."""
+        """RFC 5321 3.3."""
         path = command.path(argument)
-        if path is None:
-            self._refuse("501 5.5.4 Syntax: RCPT TO:<address>")
-        elif self.sender is None:
-            self._refuse("503 5.5.1 Need MAIL first")
-        elif self.recipients >= self.limits.recipients:
+        reply = self.answers.rcpt(path, self.talk)
+        if not granted(reply):
+            self._refuse(reply)
+        elif len(self.talk.recipients) >= self.limits.recipients:
             self._refuse("452 4.5.3 Too many recipients")
         else:
-            self.recipients += 1
-            self.say("250 2.1.5 Recipient OK")
+            self.talk.recipients.append(path.address if path else "")
+            self.say(reply)
 
-    async def smtp_DATA(self, arg: bytes) -> None:
+    async def smtp_DATA(self, argument: bytes) -> None:
         """A message, however its lines end. Only CRLF.CRLF ends it while octets follow."""
-        if not self.recipients:
-            self._refuse("503 5.5.1 Need MAIL and RCPT first")
+        reply = self.answers.data(argument, self.talk)
+        if not granted(reply):
+            self._refuse(reply)
             return
-        self.say("354 Start mail input; end with <CRLF>.<CRLF>")
-        patience = PATIENCE if self.lines.only_bare_lf else LONG_PATIENCE
+        self.say(reply)
+        patience = None
+        if self.answers.patient:
+            patience = PATIENCE if self.lines.only_bare_lf else LONG_PATIENCE
         watch = TextWatch(self.loop, patience, silent=self._text_fell_silent)
         if await self._read_text(watch):
             await self._answer_text(watch.size)
@@ -343,8 +359,9 @@ class PatientSMTP(SMTP):
         if size and not await self._read_text(TextWatch(self.loop, LONG_PATIENCE, chunk=size)):
             return
         self.text_size += size
-        if not self.recipients:
-            self._refuse("503 5.5.1 Need MAIL and RCPT first")
+        reply = self.answers.data(b"", self.talk)
+        if not granted(reply):
+            self._refuse(reply)
         elif last:
             await self._answer_text(self.text_size)
         elif self.text_size > self.limits.message_size:
@@ -366,19 +383,25 @@ class PatientSMTP(SMTP):
             self.lines.feed(rest)
         how = await watch.ended
         self.watch = None
+        if len(self.head) < HEAD_LIMIT:
+            self.head += self.tap.text_head[: HEAD_LIMIT - len(self.head)]
         return how != "eof"
 
     async def _answer_text(self, size: int) -> None:
-        self._reset()
+        talk, head = self.talk, self.head
         self.last_mail = time.monotonic()
         self.idlers = 0
         self.messages += 1
         if size > self.limits.message_size:
             self._refuse("552 5.3.4 Message size exceeds fixed maximum message size")
+        elif refusal := self.answers.refusal(head, talk):
+            self._refuse(refusal)
         elif await self.tap.kept():
-            self.say(f"250 2.0.0 OK, captured by relayprobe in session {self.tap.id}; not sent on")
+            await self._pause(self.answers.hold(talk))
+            self.say(self.answers.taken(self.tap.id, head, size))
         else:
             self._refuse("451 4.3.1 Insufficient disk space, try again later")
+        self._reset()
 
     # AUTH
 
@@ -389,20 +412,24 @@ class PatientSMTP(SMTP):
         walk = getattr(self, "_walk_" + mechanism.replace("-", "_").lower(), None)
         if not mechanism:
             self._refuse("501 5.5.4 Syntax: AUTH mechanism")
-        elif walk and (mechanism in self.answers.mechanisms or (mechanism in WALKED and mechanism in self.insisted)):
-            await self._walk(walk, initial.strip() or None)
+        elif (reply := self.answers.auth(mechanism, walk is not None, self.talk)) or walk is None:
+            self.talk.insisted.add(mechanism)
+            await self._pause(self.answers.delay)
+            self._refuse(reply or self.answers.unknown(self.talk))
         else:
-            self.insisted.add(mechanism)
-            self._refuse("504 5.7.4 Unrecognized authentication type")
+            await self._walk(walk, initial.strip() or None)
 
     async def _walk(self, walk: Callable[[bytes | None], Awaitable[Login | None]], initial: bytes | None) -> None:
         login = await walk(initial)
         if login is None or self.transport is None:
             return
-        reply = self.answers.login(login)
-        if reply.startswith("235"):
+        reply = self.answers.login(login, self.talk)
+        if granted(reply):
+            self.talk.user, self.talk.refused = login.user, None
             self.say(reply)
             return
+        self.talk.refused = reply
+        await self._pause(self.answers.delay)
         self.failed_logins += 1
         if self.failed_logins >= FAILED_LOGINS:
             raise _Ended("421 4.7.0 Too many failed logins, closing connection")

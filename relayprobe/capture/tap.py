@@ -35,6 +35,9 @@ CHUNK = 131072
 LINES_PIECE, TEXT_PIECE = 4096, 65536
 """Octets that are worked on at once: a flood of empty lines is stopped by its limit before all of it is read."""
 
+TURNS = 3
+"""Turns of the loop before a greeting that nothing else holds up: in the second of them the socket is looked at."""
+
 BACKLOG = 16384
 """Octets of commands not yet read at which a device is made to wait."""
 
@@ -79,9 +82,10 @@ class Tap(asyncio.BufferedProtocol):
         self.host = ""
         self._raw: asyncio.Transport
         self._view = _SHARED if _SHARED is not None else memoryview(bytearray(CHUNK))
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._paused = False
         self._unread = False  # it does not read its answers
+        self._serves_hello = True  # TLS on connect is spoken here
         self._heard = False  # the device has said something in clear
         self._hello: HelloReader
         self._shaking = False  # an octet of the handshake has come
@@ -126,9 +130,20 @@ class Tap(asyncio.BufferedProtocol):
         self.recorder = self.listener.recorder(host_port(peer), self.port)
         self.recorder.note(Connected(0.0, host_port(peer), self.port.name))
         self.smtp = self.listener.smtp(self)
-        wait = self.listener.waits.before_banner(self.host, self.port.pin)
+        pin = self.port.pin
+        self._serves_hello = self.smtp.answers.waits or pin == "tls" or self.port.number == 465
+        if not self._serves_hello:
+            pin = "plain"
+        wait = self.listener.waits.before_banner(self.host, pin)
         if wait:
             self._timer = self.listener.loop.call_later(wait, self._go_plain)
+        else:
+            self._greet_soon(TURNS)
+
+    def _greet_soon(self, turns: int) -> None:
+        """Greet, after some turns of the loop: what came with the connection is read first, and is known as early."""
+        if turns:
+            self._timer = self.listener.loop.call_soon(self._greet_soon, turns - 1)
         else:
             self._go_plain()
 
@@ -214,13 +229,17 @@ class Tap(asyncio.BufferedProtocol):
             case State.DETECT:
                 assert self._timer is not None
                 self._timer.cancel()
-                if looks_like_hello(data):
-                    self.listener.waits.hello(self.host, self.recorder.now())
-                    self.start_tls(data, moment="on-connect")
-                else:
+                if not looks_like_hello(data):
                     self._heard = True
                     self._clear(data)  # before the banner: recorded in that order
                     self._go_plain()
+                    self.listener.waits.early(self.host)
+                elif self._serves_hello:
+                    self.listener.waits.hello(self.host, self.recorder.now())
+                    self.start_tls(data, moment="on-connect")
+                else:
+                    self._go_plain()
+                    self._late_hello(data)
             case State.LATE:
                 self._late_hello(data)
             case State.DEAD:
@@ -299,7 +318,9 @@ class Tap(asyncio.BufferedProtocol):
         self._flush()
         self.state = State.TLS
         cipher = self._tls.cipher()
-        self.recorder.secured(TlsUp(self.recorder.now(), self._tls.version() or "", cipher[0] if cipher else ""))
+        version = self._tls.version() or ""
+        self.recorder.secured(TlsUp(self.recorder.now(), version, cipher[0] if cipher else ""))
+        self.smtp.secured(version)
         if self._moment == "on-connect":
             self.smtp.connection_made(SMTPTransport(self))
         self._decrypt()
@@ -386,6 +407,11 @@ class Tap(asyncio.BufferedProtocol):
     def text_ended(self) -> None:
         """The text was taken as complete, because it looked so and nothing followed."""
         self.recorder.text_ended()
+
+    @property
+    def text_head(self) -> bytes:
+        """The first 64 KiB of the latest text."""
+        return self.recorder.text_head
 
     def room_for(self, size: int) -> bool:
         """Whether the disk has room for a message of so many octets."""

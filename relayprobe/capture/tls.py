@@ -20,6 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from relayprobe.office365.modes import Mode
+from relayprobe.office365.tls import SUITES
+
+OLDEST = ssl.TLSVersion.MINIMUM_SUPPORTED
 CIPHERS = "ALL:COMPLEMENTOFALL:!aNULL:!eNULL:@SECLEVEL=0"
 
 # RFC 7919 A.1, ffdhe2048. Without parameters OpenSSL serves no DHE suite, and some devices know no other.
@@ -39,7 +43,9 @@ class CertificateError(Exception):
     """A certificate or key cannot be used; the text says why and names the way out."""
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+def server_context(
+    certificate: Path, key: Path, *, ciphers: str = CIPHERS, oldest: ssl.TLSVersion = OLDEST
+) -> ssl.SSLContext:
     """A context for the device's side. Raises CertificateError."""
     for path, what in ((certificate, "certificate"), (key, "key")):
         if not os.access(path, os.R_OK):
@@ -47,8 +53,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     if stat.S_IMODE(key.stat().st_mode) & 0o007:
         raise CertificateError(f"the key {key} can be read by others: run `chmod 600 {key}`")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    context.set_ciphers(CIPHERS)
+    context.minimum_version = oldest
+    context.set_ciphers(ciphers)
     try:
         context.load_cert_chain(certificate, key, password=lambda: "")  # nobody is there to type one
     except (ssl.SSLError, OSError) as error:
@@ -62,6 +68,13 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         parameters.flush()
         context.load_dh_params(parameters.name)
     return context
+
+
+def imitated_context(certificate: Path, key: Path, mode: Mode) -> ssl.SSLContext:
+    """A context with Office 365's cipher suites. The MX endpoint cuts a handshake older than TLS 1.2; client submission
+    lets it through, and says why it hangs up (421 4.7.66). Raises CertificateError."""
+    oldest = OLDEST if mode == "submission" else ssl.TLSVersion.TLSv1_2
+    return server_context(certificate, key, ciphers=":".join([*SUITES.values(), "@SECLEVEL=0"]), oldest=oldest)
 
 
 def own_certificate(folder: Path, name: str, now: datetime.datetime | None = None) -> tuple[Path, Path]:

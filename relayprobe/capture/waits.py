@@ -56,6 +56,10 @@ class Waits:
             habit.wait = 0.0
         self._remember(host, habit)
 
+    def early(self, host: str) -> None:
+        """The device spoke before it was greeted: to notice it again, the banner has to wait again."""
+        self._remember(host, _Habit(FIRST))
+
     def _remember(self, host: str, habit: _Habit) -> None:
         self._habits[host] = habit
         self._habits.move_to_end(host)

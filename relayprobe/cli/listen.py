@@ -18,13 +18,14 @@ from relayprobe import logs
 from relayprobe.advice.choice import advise
 from relayprobe.advice.verdicts import verdicts
 from relayprobe.capture.answers import Accept
+from relayprobe.capture.imitation import Imitation, Tenant
 from relayprobe.capture.listener import Judged, Listener, ListenError, Manner, Port, handed_sockets
 from relayprobe.capture.smtp import Limits
-from relayprobe.capture.tls import CertificateError, own_certificate, server_context
+from relayprobe.capture.tls import CertificateError, imitated_context, own_certificate, server_context
 from relayprobe.cli.options import common, fail, option, settings
 from relayprobe.cli.site import site_of
 from relayprobe.cli.terminal import Beside, Terminal
-from relayprobe.report.text import conclusion, event_line
+from relayprobe.report.text import MODE_NAMES, conclusion, event_line
 from relayprobe.store import Retention, Store
 from relayprobe.wire.events import Event
 from relayprobe.wire.message import trimmed
@@ -44,6 +45,11 @@ log = structlog.get_logger("relayprobe.session")
 @option(
     "--mode", type=click.Choice(["submission", "direct-send", "connector"]), help="What the device is meant to use."
 )
+@option(
+    "--imitate",
+    type=click.Choice(["submission", "direct-send", "connector"]),
+    help="Answer as Office 365 does in this mode, refusals included.",
+)
 @option("--cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) instead of our own.")
 @option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
 @option("--log-file", type=click.Path(path_type=Path), help="Log there instead of on stderr.")
@@ -58,6 +64,7 @@ def command(
     listen: tuple[str, ...],
     allow: tuple[str, ...],
     mode: str | None,
+    imitate: str | None,
     cert: Path | None,
     key: Path | None,
     log_file: Path | None,
@@ -71,7 +78,14 @@ def command(
     """
     given = {
         "data": data,
-        "listen": {"on": listen or None, "allow": allow or None, "mode": mode, "cert": cert, "key": key},
+        "listen": {
+            "on": listen or None,
+            "allow": allow or None,
+            "mode": mode,
+            "imitate": imitate,
+            "cert": cert,
+            "key": key,
+        },
         "log": {"file": log_file, "form": log_format},
     }
     chosen = settings(config, only_given(given))
@@ -127,7 +141,10 @@ async def serve(chosen: Settings, show: Beside, *, quiet: bool = False, as_json:
             fail("--cert and --key go together: give both, or neither")
         if certificate is None or key is None:
             certificate, key = own_certificate(chosen.data, chosen.listen.name)
-        tls = server_context(certificate, key)
+        imitated = chosen.listen.imitate
+        tls = imitated_context(certificate, key, imitated) if imitated else server_context(certificate, key)
+        if imitated not in (None, "submission") and not chosen.site.domains:
+            log.warning("domains in [site] are not told: that of the sender is taken for the accepted domain")
         screen = None if quiet else Screen(show)
         listener = Listener(
             ports,
@@ -167,14 +184,8 @@ def manner_of(chosen: Settings) -> Manner:
         data_timeout=chosen.limits.data_timeout,
         session_timeout=chosen.limits.session_timeout,
     )
-    mechanisms = tuple(name.upper() for name in chosen.listen.mechanisms)
     return Manner(
-        Accept(
-            chosen.listen.name,
-            accounts=chosen.passwords,
-            message_size=limits.message_size,
-            mechanisms=mechanisms,
-        ),
+        answers_of(chosen),
         limits,
         connections=chosen.limits.connections,
         connections_per_peer=chosen.limits.connections_per_peer,
@@ -182,7 +193,31 @@ def manner_of(chosen: Settings) -> Manner:
         accounts=chosen.passwords,
         site=site_of(chosen),
         mode=chosen.listen.mode,
+        imitate=chosen.listen.imitate,
     )
+
+
+def answers_of(chosen: Settings) -> Accept:
+    """Who answers by the settings: the listener in its own manner, or as Office 365."""
+    name, size = chosen.listen.name, chosen.limits.message_size
+    mode = chosen.listen.imitate
+    if mode is None:
+        mechanisms = tuple(name.upper() for name in chosen.listen.mechanisms)
+        return Accept(name, accounts=chosen.passwords, message_size=size, mechanisms=mechanisms)
+    told = chosen.imitate
+    tenant = Tenant(
+        domains=site_of(chosen).domains,
+        send_as={user.lower(): addresses for user, addresses in told.send_as.items()},
+        recipients=frozenset(address.lower() for address in told.recipients),
+        connector=told.connector,
+        reject_direct_send=told.reject_direct_send,
+        smtp_auth=told.smtp_auth,
+        messages_per_minute=told.messages_per_minute,
+        connections=told.connections,
+        recipients_per_message=told.recipients_per_message,
+        delay=told.delay,
+    )
+    return Imitation(name, mode, tenant, accounts=chosen.passwords, message_size=size)
 
 
 def parse_port(text: str) -> Port:
@@ -247,8 +282,11 @@ def _judged(judged: Judged, screen: Screen | None, rows: Beside | None) -> None:
 
 def _invitation(ports: list[Port], chosen: Settings) -> list[tuple[str, str]]:
     where = ", ".join(port.name for port in ports)
+    as_whom = ""
+    if chosen.listen.imitate is not None:
+        as_whom = f", and answers as Office 365 does ({MODE_NAMES[chosen.listen.imitate]})"
     return [
-        ("heading", f"relayprobe listens on {where}. Point the device here and let it send; Ctrl-C ends it."),
+        ("heading", f"relayprobe listens on {where}{as_whom}. Point the device here and let it send; Ctrl-C ends it."),
         ("info", f"Nothing is sent on. What is captured is kept in {os.fspath(chosen.data)}."),
         ("", ""),
     ]

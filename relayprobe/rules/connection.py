@@ -70,6 +70,8 @@ def client_timeout_too_short(session: Session) -> Iterator[Evidence]:
     closed = session.closed
     if closed is None or closed.by != "client" or closed.how not in ("fin", "rst") or session.tls_failures:
         return
+    if session.source == "text":  # its times are not told
+        return
     index = session.events.index(closed)
     if session.banner is None and not session.hellos and not session.exchanges and 1.0 <= closed.at <= NO_PATIENCE:
         yield Evidence(index, f"the device hung up after {closed.at:.1f} s, before it was greeted")

@@ -254,6 +254,8 @@ def size_param_wrong(session: Session) -> Iterator[Evidence]:
         message = envelope.message
         if not told.isdecimal() or message is None or message.body.end == "cut" or message.body.refused:
             continue
+        if message.body.purged and not message.body.size:
+            continue  # it is not known
         announced, size = int(told[:18]), message.body.size
         if size > announced * 1.1 + ROUGHLY or announced > size * 2 + ROUGHLY:
             yield Evidence(envelope.event, f"SIZE={announced:,} was announced, and {size:,} octets came")

@@ -79,9 +79,8 @@ def helo_invalid_name(session: Session) -> Iterator[Evidence]:
     """Office 365 reads the name after HELO or EHLO as a host name, and refuses the greeting when it cannot be one. All
     that follows is then refused, too, for want of a greeting."""
     for greeting in session.greetings:
-        name = greeting.name
-        if name and (not _HOST_NAME.fullmatch(name) or "_" in name or len(name) > 255) and (fault := _fault_of(name)):
-            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(name)}: {fault}")
+        if greeting.name and (fault := fault_of_name(greeting.name)):
+            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(greeting.name)}: {fault}")
 
 
 @rule(
@@ -198,7 +197,7 @@ def helo_bare_ip(session: Session) -> Iterator[Evidence]:
 def helo_underscore(session: Session) -> Iterator[Evidence]:
     """A host name is made of letters, digits, hyphens and dots. Servers that keep to that refuse the greeting."""
     for greeting in session.greetings:
-        if "_" in greeting.name and _HOST_NAME.fullmatch(greeting.name) and not _fault_of(greeting.name):
+        if "_" in greeting.name and _HOST_NAME.fullmatch(greeting.name) and not fault_of_name(greeting.name):
             yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(greeting.name)}")
 
 
@@ -247,8 +246,10 @@ def cannot_parse_multiline_250(session: Session) -> Iterator[Evidence]:
             yield Evidence(early, f"the device went on before the last line of the answer to {greeting.verb}")
 
 
-def _fault_of(name: str) -> str | None:
-    """What is wrong with a name, None where it will do."""
+def fault_of_name(name: str) -> str | None:
+    """What is wrong with the name in a greeting, None where it will do: an address will, and an underscore within."""
+    if _HOST_NAME.fullmatch(name) and "_" not in name and len(name) <= 255:  # nearly all are good
+        return None
     if name.startswith("["):
         return None if _is_literal(name) else "no address stands in the brackets"
     if _is_address(name):

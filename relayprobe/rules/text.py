@@ -113,14 +113,16 @@ def bare_cr(session: Session) -> Iterator[Evidence]:
 def data_never_finished(session: Session) -> Iterator[Evidence]:
     """Office 365 waits for the end of the message, then hangs up, and nothing is delivered."""
     closed = session.closed
-    if closed is not None and closed.by == "server" and closed.how in ("limit", "shutdown"):
+    if closed is None or (closed.by == "server" and closed.how in ("limit", "shutdown")):
         return
     for envelope in session.envelopes:
         message = envelope.message
         if message is None or message.body.end != "cut" or message.body.refused:
             continue
-        quiet = f", and {closed.at - message.body.until:.1f} s later it was over" if closed else ""
-        yield Evidence(message.event, f"{message.body.size:,} octets of the message came{quiet}")
+        quiet = closed.at - message.body.until
+        yield Evidence(
+            message.event, f"{message.body.size:,} octets of the message came, and {quiet:.1f} s later it was over"
+        )
 
 
 @rule(

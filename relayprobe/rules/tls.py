@@ -19,8 +19,11 @@ CERTIFICATE_ALERTS = frozenset((42, 43, 44, 45, 46, 48, 51))
 """TLS alerts by which a device says that it does not take a certificate. 51, decrypt_error, is among them: OpenSSL
 sends it for a signature in the chain that does not verify."""
 
-NO_WORD = frozenset(("closed", "reset"))
-"""How a handshake ends that the device breaks off without an alert."""
+_CERTIFICATE_REASONS = frozenset(("certificate-verify-failed", "certificate-problem"))
+"""The same in the words of swaks and curl, in a text that was pasted."""
+
+NO_WORD = frozenset(("closed", "reset", "encrypted-alert"))
+"""How a handshake ends that the device breaks off without an alert, or with one that is hidden in a capture."""
 
 _MENU_STARTTLS = (
     'In the menu for outgoing mail choose STARTTLS (other names: "Start TLS", "SMTPS (StartTLS)", "TLS"; on APC '
@@ -214,17 +217,16 @@ def legacy_ciphers_only(session: Session) -> Iterator[Evidence]:
 def cert_rejected_by_client(session: Session) -> Iterator[Evidence]:
     """Without a certificate that the device trusts there is no TLS, and so no mail. What it was shown here is
     relayprobe's own certificate: it is shown another one by Office 365, and may well know that one's root."""
+    whose = "relayprobe's" if session.source in ("live", "export") else "the server's"
     for event, failed in session.tls_failures:
         if failed.by != "client":
             continue
-        if failed.alert in CERTIFICATE_ALERTS:
-            yield Evidence(
-                event, f"the device refused relayprobe's certificate: {failed.reason} (alert {failed.alert})"
-            )
+        if failed.alert in CERTIFICATE_ALERTS or failed.reason in _CERTIFICATE_REASONS:
+            alert = f" (alert {failed.alert})" if failed.alert is not None else ""
+            yield Evidence(event, f"the device refused {whose} certificate: {failed.reason}{alert}")
         elif failed.reason in NO_WORD and _could_go_on(session):
-            says = (
-                f"the device broke the handshake off when it had relayprobe's certificate ({failed.reason}, no alert)"
-            )
+            words = "no alert" if failed.reason != "encrypted-alert" else "an alert that cannot be read here"
+            says = f"the device broke the handshake off when it had {whose} certificate ({failed.reason}, {words})"
             yield Evidence(event, says, at_most="warning")
 
 
@@ -322,7 +324,8 @@ def silent_tls_downgrade(session: Session, visits: Sequence[Visit]) -> Iterator[
     """Client submission refuses what comes in clear text, so nothing is won by it; but anybody on the way can make the
     handshake fail, and then read what the device sends, its password too."""
     earlier = [visit for visit in visits if visit.started < session.started and not visit.pop3]
-    before = bool(earlier and earlier[-1].tls_failed and not session.hellos)
+    same = earlier and session.greetings and earlier[-1].name in ("", session.greetings[0].name.lower())
+    before = bool(same and earlier[-1].tls_failed and not session.hellos)
     if not session.tls_failures and not before:
         return
     after, when = -1, "after TLS had failed on the connection before"

@@ -89,6 +89,11 @@ def parse(raw: bytes) -> Command:
     return Command(verb.upper(), rest.strip())
 
 
+def is_noisy(raw: bytes) -> bool:
+    """Whether telnet negotiation, a BOM or a NUL stands in front of the command."""
+    return raw.startswith((b"\xff", BOM, b"\0"))
+
+
 def path(argument: bytes) -> Path | None:
     """The path in the argument of MAIL or RCPT; None where there is no FROM or TO in front of it."""
     if simple := _SIMPLE_PATH.fullmatch(argument):

@@ -404,7 +404,10 @@ class Dialogue:
             self._greeted = True
             return
         due = self._due.popleft() if self._due else "other"
-        if due == "auth":
+        if code == 334 and due == "other" and self._stage:
+            # A second prompt, and no answer to the first: so it is in a text of which lines are missing.
+            self._stage = "password" if self._next_stage(line) == "password" else "response"
+        elif due == "auth":
             if code == 334:
                 self._stage = self._next_stage(line)
             else:

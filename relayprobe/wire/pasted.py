@@ -36,6 +36,7 @@ from relayprobe.wire.events import (
     TlsUp,
 )
 from relayprobe.wire.hello import ClientHello
+from relayprobe.wire.secret import masked_auth, masked_line
 from relayprobe.wire.session import Source
 from relayprobe.wire.tls_names import VERSIONS
 
@@ -281,11 +282,26 @@ class _Reader:
         self._keep(self._dialogue.close(self.at))
         if not self._events:
             return []
+        self._doubt_users()
         if self.parted and not isinstance(self._events[-1], Closed):
             self._events.append(Closed(self.at, "server", "quit"))
         if (self.listener or self._peer) and not isinstance(self._events[0], Connected):
             self._events.insert(0, Connected(0.0, self._peer, self.listener))
         return [self._events]
+
+    def _doubt_users(self) -> None:
+        """A user name is one where a password is asked for next. In a text of which lines are missing, what stands in
+        its place may be the password."""
+        asked = False
+        for at in range(len(self._events) - 1, -1, -1):
+            event = self._events[at]
+            if isinstance(event, Line) and event.sender == "server":
+                asked = event.raw.startswith(b"334")
+            elif isinstance(event, Credentials) and event.mechanism == "LOGIN" and not asked:
+                if event.stage == "user":
+                    self._events[at] = replace(event, raw=masked_line(event.raw), user=None)
+                elif event.stage == "initial" and event.user is not None:
+                    self._events[at] = replace(event, raw=masked_auth(event.raw)[0], user=None)
 
     # What the two sides say
 
@@ -348,12 +364,11 @@ class _Reader:
         """The text of a message, of which only this is known."""
         if self._silent:
             return
-        until = self.at + seconds
+        began, until = self.at, self.at + seconds
 
         def known(body: Body) -> Body:
-            return replace(
-                body, until=until, raw=b"", size=size, end=how, lines=LineFacts(), purged=True, refused=refused
-            )
+            facts = {"size": size, "end": how, "refused": refused}
+            return replace(body, at=began, until=until, raw=b"", lines=LineFacts(), purged=True, **facts)  # type: ignore[arg-type]
 
         self._body = known
         if refused and not self._dialogue.in_text:

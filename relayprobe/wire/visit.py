@@ -22,14 +22,15 @@ LOOK_BACK, MOST_VISITS = 600.0, 120
 class Visit:
     """One session. Times are Unix time in seconds; `ended` is None while it goes on.
 
-    `user`: the login, None where none was made or it is not known yet. `mails`: when the latest messages were accepted.
-    `refusal`: code and stage of the last permanent refusal, as `535 auth`, None where there was none. `pop3`: it was a
-    login at the POP3 listener.
+    `name`: what the device called itself in its first greeting. `user`: the login, None where none was made or it is
+    not known yet. `mails`: when the latest messages were accepted. `refusal`: code and stage of the last permanent
+    refusal, as `535 auth`, None where there was none. `pop3`: it was a login at the POP3 listener.
     """
 
     id: str
     started: float
     ended: float | None
+    name: str = ""
     user: str | None = None
     mails: tuple[float, ...] = ()
     refusal: str | None = None
@@ -49,6 +50,7 @@ def visit_of(session: Session) -> Visit:
         id=session.id,
         started=session.started,
         ended=session.started + session.closed.at if session.closed else None,
+        name=session.greetings[0].name.lower() if session.greetings else "",
         user=login.user.lower() if login and login.user else None,
         mails=tuple(mails),
         refusal=refusal_of(session),

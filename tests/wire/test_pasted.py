@@ -302,7 +302,17 @@ LOST = {  # what an export as text does not carry -> findings that hang on it
         "auth-newline-inside-base64",
         "auth-wrong-password",
     },
-    "the text of the message": {"bare-lf", "header-from-not-auth-user", "end-of-data-lf-only"},
+    "the text of the message": {
+        "bare-lf",
+        "header-from-not-auth-user",
+        "end-of-data-lf-only",
+        "header-list-semicolon",
+        "mime-boundary-broken",
+        "missing-from-header",
+        "missing-date-or-message-id",
+        "no-dot-stuffing",
+    },
+    "octets that are no characters": {"proxy-preamble", "telnet-noise-first"},
     "the cipher suites that the device offers": {"legacy-ciphers-only", "cert-rejected-by-client"},
 }
 NOT_CARRIED = {rule for rules in LOST.values() for rule in rules}
@@ -327,6 +337,8 @@ def test_a_dialogue_comes_back_from_a_text_export(written: Written) -> None:
     visits, before = written.last()
     after = exported(before, visits)
     compare(serious(before, visits), serious(after, visits))
+    if written.name == "proxy-preamble":  # of version 2, which is no text
+        return
     assert [type(event) for event in after.events] == [type(event) for event in before.events]
     assert [event.at for event in after.events] == pytest.approx([event.at for event in before.events])
     assert serious(exported(after, visits), visits) == serious(after, visits)
@@ -361,3 +373,13 @@ def test_how_a_text_ends_is_known_where_it_tells() -> None:
     assert "How the connection ended is not in it." in unseen(cut)
     lost = one(swaks().partition(" ~> QUIT")[0] + "*** Remote host closed connection unexpectedly.")
     assert lost.events[-1] == Closed(0.0, "server", "fin")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(list(FORMS.values())), st.sets(st.integers(0, 30), max_size=6))
+def test_no_secret_of_a_text_of_which_lines_are_missing(text: str, gone: set[int]) -> None:
+    """People cut a text before they paste it."""
+    lines = [line for n, line in enumerate(text.splitlines()) if n not in gone]
+    for pasted in read("\n".join(lines)):
+        assert SECRET not in shown(pasted.events)
+        assert PASSWORD not in shown(pasted.events)
