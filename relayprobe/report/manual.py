@@ -48,7 +48,7 @@ def page(rule: Rule) -> Iterator[Styled]:
         yield severity, f"{', '.join(SHORT[mode] for mode in modes)}: {severity}"
         if answer:
             yield from _indented(f"Office 365 answers ({answer.stage}): {answer.line}")
-            yield from _indented(f"Seen {answer.seen}; {answer.source}")
+            yield from _indented(f"{answer.dated.capitalize()}; {answer.source}")
             if answer.doubt:
                 yield from _indented(f"Not certain: {answer.doubt}")
         if fix:
@@ -79,7 +79,7 @@ def _section(rule: Rule) -> Iterator[str]:
     for (severity, fix, answer), modes in _alike(rule).items():
         yield f"- {', '.join(SHORT[mode] for mode in modes)}: **{severity}**. {fix}"
         if answer is not None:
-            yield f"  Office 365 answers ({answer.stage}): `{answer.line}` (seen {answer.seen}; {answer.source})."
+            yield f"  Office 365 answers ({answer.stage}): `{answer.line}` ({answer.dated}; {answer.source})."
             if answer.doubt:
                 yield f"  Not certain: {answer.doubt}."
     facts = (

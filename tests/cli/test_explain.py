@@ -37,7 +37,8 @@ def test_a_reply_as_json() -> None:
     [answer] = told["answers"]
     assert answer["line"] == replies.RELAY_DENIED.line
     assert (answer["by"], answer["stages"], answer["modes"]) == ("words", ["rcpt"], ["direct-send", "connector"])
-    assert (answer["retry"], answer["rules"]) == ("configuration", ["external-recipient-direct-send"])
+    assert answer["retry"] == "configuration"
+    assert "external-recipient-direct-send" in answer["rules"]
 
 
 def test_words_need_no_quotes_and_may_come_from_standard_input() -> None:

@@ -9,25 +9,10 @@ from hypothesis import strategies as st
 from relayprobe.rules import RULES
 from relayprobe.rules.codes import CODES, KNOWN_FROM, TEXTS, codes_in, look_up, nearest, rules_meant, texts_in
 
-NOT_YET = (
-    "auth-cram-md5-no-fallback",
-    "auth-login-prompt-sensitive",
-    "cannot-parse-multiline-220",
-    "cannot-parse-multiline-250",
-    "helo-empty",
-    "helo-unqualified",
-    "message-too-large",
-    "parallel-connections",
-    "port-465-to-office365",
-    "rcpt-list-in-one-command",
-    "rcpt-no-domain",
-    "rcpt-quoted-or-ip",
-)
-"""Slugs of the catalogue that are no rules yet."""
 OF_A_CHECK = ("starttls-stripped",)
 """What only a look from the outside can see."""
 
-IDS = (*RULES, *NOT_YET, *OF_A_CHECK)
+IDS = (*RULES, *OF_A_CHECK)
 
 
 def found(written: str) -> list[tuple[str, str]]:
