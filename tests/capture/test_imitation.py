@@ -1,4 +1,4 @@
-"""The imitation of Exchange Online: each refusal comes at its stage and in its words, and what is right goes through."""
+"""The imitation of Exchange Online: each refusal at its stage and in its words, and what is right goes through."""
 
 from __future__ import annotations
 
@@ -263,8 +263,14 @@ AT_MX: dict[str, tuple[Mode, dict[str, Any], list[str]]] = {
     "too many of one domain": (
         "direct-send",
         {},
-        ["M: GREET", f"C: MAIL FROM:<{USER}>", "S: 250", "C*S 200 RCPT TO:<u{i}@contoso.com> = 250"]
-        + ["C: RCPT TO:<anna@contoso.com>", "S: 452 4.5.3"],
+        [
+            "M: GREET",
+            f"C: MAIL FROM:<{USER}>",
+            "S: 250",
+            "C*S 200 RCPT TO:<u{i}@contoso.com> = 250",
+            "C: RCPT TO:<anna@contoso.com>",
+            "S: 452 4.5.3",
+        ],
     ),
     "TLS 1.0": (
         "direct-send",

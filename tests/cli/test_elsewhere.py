@@ -78,7 +78,11 @@ def test_no_password_of_a_text_is_shown(tmp_path: Path) -> None:
 
 def test_the_sessions_of_a_capture_are_seen_together(tmp_path: Path) -> None:
     """TLS fails, and the device comes back in clear text: the second session alone does not show that."""
-    failed = Talk(server=("192.0.2.7", 587)).open().say("S: 220 a\nC: EHLO x\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 b")
+    failed = (
+        Talk(server=("192.0.2.7", 587))
+        .open()
+        .say("S: 220 a\nC: EHLO mfp01.contoso.com\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 b")
+    )
     failed.send("client", b"\x16\x03\x01\0\x05\x01\0\0\x01\0").send("client", flags=4)
     again = Talk(("192.168.1.21", 50000), ("192.0.2.7", 587), at=STARTED + 5).open().say(PLAIN).close()
     for packets, expected in ((failed.packets + again.packets, True), (again.packets, False)):
