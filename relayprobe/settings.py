@@ -107,6 +107,13 @@ class SiteSettings(Section):
     public_ip: Address | None = None
     connector: bool = False
     mx: str | None = None
+    static_ip: bool | None = None
+    basic_auth: bool = True
+    oauth: bool | None = None
+    hve: bool | None = None
+    acs: bool | None = None
+    reject_direct_send: bool | None = None
+    blocked_ports: tuple[Count, ...] = ()
 
 
 class ImitateSettings(Section):

@@ -3,22 +3,26 @@
 The first mode that works as it is wins, in the order in which they are to be recommended: client submission, because it
 reaches everybody and depends on no address; a connector, where there is one; Direct Send, where all recipients are the
 organization's own. Where none works, it is the one that asks for the least: what a setting can cure counts little,
-and what the device cannot do counts against the mode. What no mode can do without, relayprobe's relay can do for it.
+and what the device cannot do counts against the mode. Then the decision table (table.py) has its say: where it closes
+that way for good, the first that it leaves open is taken. What no way can do without, a relay can do for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from relayprobe.advice.devices import field_names, recognise_device
 from relayprobe.advice.findings import Finding
+from relayprobe.advice.table import Case, Outcome, case_of, decide
 from relayprobe.advice.verdicts import Verdict
 from relayprobe.office365 import endpoints, tls
-from relayprobe.office365.modes import Mode
+from relayprobe.office365.modes import MODE_OF, MODES, Mode, Way
 from relayprobe.rules import RULES
 from relayprobe.rules.addresses import factory_setting, home_domain, outsiders
 from relayprobe.rules.credentials import DIFFERENCES
 from relayprobe.wire.session import Session, domain_of
+from relayprobe.wire.visit import Visit
 
 NAMES: Mapping[Mode, str] = {
     "submission": "Client submission",
@@ -26,12 +30,15 @@ NAMES: Mapping[Mode, str] = {
     "connector": "SMTP relay through a connector",
 }
 
-_OF_THE_DEVICE = frozenset(("bare-lf", "end-of-data-lf-only"))
+_OF_THE_DEVICE = frozenset(
+    "bare-lf end-of-data-lf-only no-dot-stuffing data-never-finished data-with-parameters no-ehlo-after-starttls "
+    "mail-from-no-brackets pipelining-not-offered utf8-address".split()
+)
 _OLD_TLS = frozenset(("tls10-11-only", "sslv3-only", "legacy-ciphers-only"))
 _OTHER_SENDERS = frozenset(("mail-from-not-auth-user", "header-from-not-auth-user"))
 
 CANNOT_BE_SET: Mapping[Mode, frozenset[str]] = {
-    "submission": _OF_THE_DEVICE | _OLD_TLS | {"auth-plain-only"},
+    "submission": _OF_THE_DEVICE | _OLD_TLS | {"auth-plain-only"},  # CRAM-MD5 can be set on most devices
     "direct-send": _OF_THE_DEVICE | {"external-recipient-direct-send"},
     "connector": _OF_THE_DEVICE,
 }
@@ -46,30 +53,79 @@ _SUITS: Mapping[Mode, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The mode to use, why, and what to type. `alternatives`: other modes that the device can be set to, in order."""
+    """The way to use, why, and what to type.  `mode` is that of the way. `alternatives`: other modes that the device
+    can be set to, in order. `relay`: what a relay in between would do instead. `device`: which it seems to be, and how
+    that was known; `fields`: what its menu calls the settings. `questions`: what the administrator could tell that
+    would change the advice."""
 
     mode: Mode
     because: str
     settings: dict[str, str]
     alternatives: tuple[Mode, ...] = ()
     warnings: tuple[str, ...] = ()
+    way: Way = "submission"
+    relay: tuple[str, ...] = ()
+    device: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    questions: tuple[str, ...] = ()
 
 
-def advise(session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict]) -> Advice:
-    """Choose a mode for the device."""
-    by_mode = {verdict.mode: verdict for verdict in verdicts}
+def advise(
+    session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], visits: Sequence[Visit] = ()
+) -> Advice:
+    """Choose a way for the device."""
+    by_mode = {mode: verdict for verdict in verdicts for mode in MODES if verdict.mode == mode}
     order = _order(session)
-    in_the_way = {mode: _cannot_be_set(session, by_mode[mode]) for mode in order}
+    in_the_way = {mode: _cannot_be_set(session, mode, by_mode[mode]) for mode in order}
     fitting = [mode for mode in order if by_mode[mode].works and _is_open(session, mode)]
     mode = fitting[0] if fitting else min(order, key=lambda mode: len(in_the_way[mode]))
+    because = _because(session, mode, by_mode[mode], in_the_way)
+    case = case_of(session, visits, [finding.rule.id for finding in findings])
+    outcome = decide(case)
+    way = _way_of(mode, case)
+    if way not in outcome.reachable:
+        left = [other for other in outcome.reachable if not in_the_way.get(MODE_OF[other])]
+        closing = [row.says for row in outcome.rows if way in row.closes and row.says and not row.settable(case)]
+        if left:
+            way, mode = left[0], MODE_OF[left[0]]
+            because = " ".join(closing) or because
+        elif closing:
+            because = f"{because} {' '.join(closing)}"
     others = tuple(other for other in order if other != mode and not in_the_way[other])
+    known = recognise_device(session)
     return Advice(
         mode=mode,
-        because=_because(session, by_mode[mode], in_the_way),
-        settings=_settings(session, mode),
-        alternatives=others,
-        warnings=tuple(_warnings(session, mode, findings)),
+        because=because,
+        settings=_settings(session, way),
+        alternatives=tuple(other for other in others if _way_of(other, case) in outcome.reachable),
+        warnings=tuple(_warnings(session, way, findings)),
+        way=way,
+        relay=outcome.relay,
+        device=f"{known[0].name}: {known[1]}" if known else None,
+        fields=field_names(known[0], mode) if known else {},
+        questions=tuple(_questions(session, case, outcome)),
     )
+
+
+def _way_of(mode: Mode, case: Case) -> Way:
+    return "submission-oauth" if mode == "submission" and case.login == "XOAUTH2" else mode
+
+
+def _questions(session: Session, case: Case, outcome: Outcome) -> Iterator[str]:
+    """What would change the choice, if it were told: two questions at the most."""
+    asked = []
+    if not session.site.domains and session.envelopes:
+        asked.append(
+            "Which are your accepted domains? Then your own people can be told from others (domains in [site])."
+        )
+    at_mx = [way for way in outcome.reachable if way in ("direct-send", "connector")]
+    if at_mx and outcome.reachable[0] in at_mx and case.static_ip is None and case.connector is None:
+        asked.append(
+            "Has the site a fixed public address of its own? Then a connector is the better way (static_ip in [site])."
+        )
+    if outcome.reachable[:1] == ("high-volume-email",) and case.hve is None:
+        asked.append("Is there High Volume Email in your organization (hve in [site])?")
+    yield from asked[:2]
 
 
 def _order(session: Session) -> list[Mode]:
@@ -94,16 +150,16 @@ def _all_inside(session: Session) -> bool | None:
     return next(outsiders(session), None) is None
 
 
-def _cannot_be_set(session: Session, verdict: Verdict) -> list[str]:
+def _cannot_be_set(session: Session, mode: Mode, verdict: Verdict) -> list[str]:
     """The blockers of a mode that no setting of the device removes."""
-    hard = CANNOT_BE_SET[verdict.mode]
-    if verdict.mode == "submission" and len({envelope.sender for envelope in session.envelopes}) > 1:
+    hard = CANNOT_BE_SET[mode]
+    if mode == "submission" and len({envelope.sender for envelope in session.envelopes}) > 1:
         hard |= _OTHER_SENDERS  # it sends as several people: a sender that is set once is no cure
     return [blocker for blocker in verdict.blockers if blocker in hard]
 
 
-def _because(session: Session, verdict: Verdict, in_the_way: Mapping[Mode, Sequence[str]]) -> str:
-    mode, name = verdict.mode, NAMES[verdict.mode]
+def _because(session: Session, mode: Mode, verdict: Verdict, in_the_way: Mapping[Mode, Sequence[str]]) -> str:
+    name = NAMES[mode]
     if verdict.works and _is_open(session, mode):
         if not verdict.proven:
             return (
@@ -142,18 +198,19 @@ def _within_a_sentence(title: str) -> str:
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
-def _settings(session: Session, mode: Mode) -> dict[str, str]:
+def _settings(session: Session, way: Way) -> dict[str, str]:
     """What to type into the menu. What is not known is named, with where to look it up."""
-    endpoint = endpoints.ENDPOINTS[mode]
+    mode = MODE_OF[way]
+    endpoint = endpoints.VARIANTS.get(way, endpoints.ENDPOINTS[mode])
     domain = home_domain(session)
     if endpoint.host:
-        mailbox = _mailbox(session)
+        user, sender = _account(session, way)
         return {
             "server": endpoint.host,
             "port": str(endpoint.port),
             "security": 'STARTTLS (in some menus "TLS"; not "SSL")',
-            "user": mailbox,
-            "sender": mailbox,
+            "user": user,
+            "sender": sender,
         }
     query = domain or "YOUR-DOMAIN"
     lookup = f"the MX host of {domain or 'your domain'} (look it up: `nslookup -type=mx {query}`)"
@@ -164,6 +221,21 @@ def _settings(session: Session, mode: Mode) -> dict[str, str]:
         "user": "none: switch authentication off, and leave user name and password empty",
         "sender": _sender(session) or f"an address in {domain or 'your own domain'}",
     }
+
+
+def _account(session: Session, way: Way) -> tuple[str, str]:
+    """Whom to log in as, and the sender that goes with it."""
+    match way:
+        case "high-volume-email":
+            account = "the address of the High Volume Email account"
+            return f"{account}, with its own password", f"{account}, in From too"
+        case "azure-communication-services":
+            return "resource|application id|tenant id, with the application's secret as the password", (
+                "an address that is set up on the verified domain"
+            )
+        case _:
+            mailbox = _mailbox(session)
+            return mailbox, mailbox
 
 
 def _mailbox(session: Session) -> str:
@@ -196,8 +268,9 @@ def _security_at_mx(session: Session) -> str:
     return "STARTTLS, or none where the device has no such setting"
 
 
-def _warnings(session: Session, mode: Mode, findings: Sequence[Finding]) -> list[str]:
+def _warnings(session: Session, way: Way, findings: Sequence[Finding]) -> list[str]:
     said = []
+    mode = MODE_OF[way]
     login = session.login
     if login and login.reply and login.reply.code == 535:
         likeness = login.secret.likeness if login.secret else None
@@ -205,14 +278,18 @@ def _warnings(session: Session, mode: Mode, findings: Sequence[Finding]) -> list
             said.append(f"The password that came with {login.user} is not the expected one: {DIFFERENCES[likeness]}.")
         else:
             said.append(f"The login of {login.user or 'nobody'} was refused here: look at user name and password.")
-    if mode == "submission" and not (login and login.mechanism == "XOAUTH2"):
+    if way == "submission":
         said.append(_dated(endpoints.BASIC_AUTH_ENDS))
+    elif way == "high-volume-email":
+        said.append(_dated(endpoints.HVE_TERMS))
     elif mode == "direct-send":
         said.append(_dated(endpoints.DIRECT_SEND_MAY_BE_OFF))
     elif mode == "connector":
         said.append(_dated(endpoints.CONNECTOR_TERMS))
     if mode != "submission" and session.site.mx is None:
         said.append(endpoints.MX_IS_LOOKED_UP.text)
+    if any(finding.rule.id == "tls10-11-only" for finding in findings):
+        said.append(_dated(endpoints.LEGACY_TLS))
     said += [f"{finding.rule.title}: {finding.rule.doubt}." for finding in findings if finding.rule.id in _LOCAL_ONLY]
     return said
 

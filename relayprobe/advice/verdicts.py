@@ -1,53 +1,129 @@
-"""Verdicts: would it work in this mode, as the device is set up now?
+"""Verdicts: would it work in this way of sending, as the device is set up now?
 
-A verdict is a diagnosis for that mode, whatever mode is meant: what is an error there blocks it.
+A verdict is a diagnosis for the way's mode, whatever mode is meant: what is an error there blocks it. The variants of
+client submission have terms of their own beside that, and through a relay blocks only what a relay cannot put right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from relayprobe.advice.findings import look, weighed
-from relayprobe.office365.modes import MODES, Mode
+from relayprobe.advice.findings import Finding, look, weighed
+from relayprobe.office365.endpoints import ACS_LARGEST, ACS_RECIPIENTS, HVE_LARGEST, HVE_RECIPIENTS
+from relayprobe.office365.modes import MODE_OF, WAYS, Way
+from relayprobe.rules.addresses import outsiders
 from relayprobe.wire.session import Session
 from relayprobe.wire.visit import Visit
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a mode works. `blockers`: the rules in the way, `risks`: those that may be; `repairs`: what a
-    relay in between does about the blockers.
+class Removal:
+    """What removes a block: the id of the rule, or of a block that is no rule, and what to do."""
 
-    `proven`: the session shows it. It does where something blocks the mode, and where a whole message went by and
+    blocker: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a way works. `blockers`: the rules in the way, and blocks that are no rules; `risks`: rules that may be;
+    `repairs`: what a relay in between does about the blockers; `remove`: what would remove each block.
+
+    `proven`: the session shows it. It does where something blocks the way, and where a whole message went by and
     nothing did. Else there was nothing to judge by, and `works` only says that nothing seen speaks against it."""
 
-    mode: Mode
+    mode: Way
     works: bool
     blockers: tuple[str, ...]
     risks: tuple[str, ...]
     repairs: tuple[str, ...]
     proven: bool
+    remove: tuple[Removal, ...] = ()
+
+
+OF_PASSWORDS = frozenset(
+    "auth-blank-credentials auth-newline-inside-base64 auth-base64-wrapped auth-bad-base64 auth-password-truncated "
+    "auth-password-charset auth-wrong-password auth-login-prompt-sensitive auth-plain-only auth-cram-md5-no-fallback "
+    "auth-ntlm-or-gssapi-first".split()
+)
+"""Rules on logins with a password: where the device signs in with OAuth they are gone."""
+
+NOT_FOR_A_RELAY = frozenset(("sslv3-only", "cert-rejected-by-client"))
+"""What a relay can do something about only when the device is set otherwise: encryption off, its root imported."""
+
+_OUTSIDE = "Write to your own people only, or use another way: High Volume Email reaches nobody else, since 2025."
+_LARGE = "Scan at a lower resolution: a message may have 10 MB, attachments in base64 included."
+_MANY = "Write to a distribution group: a message may have 50 recipients."
+
+Block = tuple[str, str]
+
+
+def _of_oauth(session: Session) -> Iterator[Block]:
+    if session.auths and all(attempt.mechanism not in ("XOAUTH2", "OAUTHBEARER") for attempt in session.auths):
+        yield "no-oauth", "Look in the menu for OAuth 2.0 as the authentication method; few devices have it."
+    elif not session.auths and session.envelopes:
+        yield "no-oauth", "Switch authentication on, with OAuth 2.0 as the method, where the device has it."
+
+
+def _of_hve(session: Session) -> Iterator[Block]:
+    if session.site.domains and any(True for _ in outsiders(session)):
+        yield "external-recipient", _OUTSIDE
+    yield from _of_size(session, HVE_LARGEST, HVE_RECIPIENTS)
+
+
+def _of_acs(session: Session) -> Iterator[Block]:
+    yield from _of_size(session, ACS_LARGEST, ACS_RECIPIENTS)
+
+
+def _of_size(session: Session, octets: int, recipients: int) -> Iterator[Block]:
+    if any(envelope.message and envelope.message.body.size > octets for envelope in session.envelopes):
+        yield "over-10-mb", _LARGE
+    if any(len(envelope.recipients) > recipients for envelope in session.envelopes):
+        yield "over-50-recipients", _MANY
+
+
+TERMS: dict[Way, Callable[[Session], Iterator[Block]]] = {
+    "submission-oauth": _of_oauth,
+    "high-volume-email": _of_hve,
+    "azure-communication-services": _of_acs,
+}
+"""Blocks that are no rules: the terms of the variants (office365/endpoints.py has them with their sources)."""
 
 
 def verdicts(session: Session, visits: Sequence[Visit] = ()) -> tuple[Verdict, ...]:
-    """One verdict for each mode."""
+    """One verdict for each way, the three modes first."""
     seen = look(session, visits)
     refused = session.login is not None and not session.login.accepted
     sent = bool(session.messages)
     found = []
-    for mode in MODES:
-        findings = weighed(seen, mode)
-        blockers = [finding.rule for finding in findings if finding.severity == "error"]
-        repairs = dict.fromkeys(rule.repair for rule in blockers if rule.repair)
+    for way in WAYS:
+        findings = [finding for finding in weighed(seen, MODE_OF[way]) if _counts(way, finding)]
+        blocking = [finding for finding in findings if finding.severity == "error"]
+        terms = list(TERMS[way](session)) if way in TERMS else []
+        repairs = dict.fromkeys(finding.rule.repair for finding in blocking if finding.rule.repair)
+        blockers = (*(finding.rule.id for finding in blocking), *(block for block, _ in terms))
         found.append(
             Verdict(
-                mode=mode,
+                mode=way,
                 works=not blockers,
-                blockers=tuple(rule.id for rule in blockers),
+                blockers=blockers,
                 risks=tuple(finding.rule.id for finding in findings if finding.severity == "warning"),
-                repairs=tuple(repairs),
+                repairs=() if way == "relayprobe" else tuple(repairs),
                 proven=bool(blockers) or (sent and not refused),
+                remove=(
+                    *(Removal(finding.rule.id, finding.rule.fix_for(MODE_OF[way])) for finding in blocking),
+                    *(Removal(block, do) for block, do in terms),
+                ),
             )
         )
     return tuple(found)
+
+
+def _counts(way: Way, finding: Finding) -> bool:
+    """Whether a finding of the mode is one of the way, too."""
+    if way == "submission-oauth":
+        return finding.rule.id not in OF_PASSWORDS
+    if way == "relayprobe":
+        return finding.severity == "error" and (not finding.rule.repair or finding.rule.id in NOT_FOR_A_RELAY)
+    return True

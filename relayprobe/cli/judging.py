@@ -37,7 +37,7 @@ def judge(session: Session, visits: Sequence[Visit] = (), mode: str | None = Non
         session = replace(session, mode=mode)
     findings = diagnose(session, visits)
     judged = verdicts(session, visits)
-    return Judgement(session, findings, judged, advise(session, findings, judged))
+    return Judgement(session, findings, judged, advise(session, findings, judged, visits))
 
 
 def judge_stored(

@@ -249,7 +249,7 @@ class Screen:
     def judged(self, judged: Judged) -> None:
         """Show what was found."""
         found = verdicts(judged.session, judged.visits)
-        advice = advise(judged.session, judged.findings, found)
+        advice = advise(judged.session, judged.findings, found, judged.visits)
         self._terminal.lines(
             [
                 ("heading", f"--- Session {judged.session.id} ---"),

@@ -20,6 +20,13 @@ def site_of(chosen: Settings) -> Site:
         public_ip=chosen.site.public_ip,
         connector=chosen.site.connector,
         mx=chosen.site.mx,
+        static_ip=chosen.site.static_ip,
+        basic_auth=chosen.site.basic_auth,
+        oauth=chosen.site.oauth,
+        hve=chosen.site.hve,
+        acs=chosen.site.acs,
+        reject_direct_send=chosen.site.reject_direct_send,
+        blocked_ports=chosen.site.blocked_ports,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relayprobe.office365 import sources
-from relayprobe.office365.modes import Mode
+from relayprobe.office365.modes import Mode, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,35 @@ ENDPOINTS: Mapping[Mode, Endpoint] = {
     ),
 }
 
+VARIANTS: Mapping[Way, Endpoint] = {
+    "high-volume-email": Endpoint(
+        mode="submission",
+        host="smtp.hve.mx.microsoft",  # the older smtp-hve.office365.com still works, and is to be withdrawn
+        port=587,
+        security="STARTTLS, TLS 1.2 or newer",
+        login="the HVE account's address, with its password (until September 2028, as promised) or with OAuth",
+        sender="the HVE account itself, in MAIL FROM and in From",
+        recipients="the organization's own only",
+        limits=("50 recipients a message", "10 MB a message", "100 accounts"),
+        source=f"{sources.HVE}; {sources.HVE_REPLIES}; {sources.HVE_INTERNAL}",
+    ),
+    "azure-communication-services": Endpoint(
+        mode="submission",
+        host="smtp.azurecomm.net",
+        port=587,  # 25 as well
+        security="STARTTLS, TLS 1.2 or newer",
+        login="resource|application id|tenant id, with the application's secret as the password (AUTH LOGIN)",
+        sender="an address that is set up on the verified domain",
+        recipients="anyone",
+        limits=("30 messages a minute and 100 an hour, more on request", "10 MB a message", "50 recipients a message"),
+        source=sources.ACS,
+    ),
+}
+"""Endpoints that take client submission on other terms."""
+
+HVE_LARGEST = ACS_LARGEST = 10_000_000
+HVE_RECIPIENTS = ACS_RECIPIENTS = 50
+
 BASIC_AUTH_ENDS = Notice(
     "Microsoft switches Basic authentication (user name and password) for client submission off by default at the end "
     "of December 2026. An administrator can switch it on again; when it goes for good will be announced in the second "
@@ -91,6 +120,18 @@ DIRECT_SEND_MAY_BE_OFF = Notice(
     "internet: put the site's public address into the domain's SPF record.",
     sources.DIRECT_SEND,
     "2026-03-17",
+)
+HVE_TERMS = Notice(
+    "High Volume Email is for the organization's own people only, since 2025. An account without a billing policy "
+    "does not send. Its password login is promised until September 2028.",
+    f"{sources.HVE_INTERNAL}; {sources.HVE}",
+    "2026-05-21",
+)
+LEGACY_TLS = Notice(
+    "There is an endpoint for old TLS, smtp-legacy.office365.com, with AllowLegacyTLSClients. Nothing should be built "
+    "on it: the same for POP and IMAP was ended from July 2026.",
+    "Exchange team blog: Deprecating Legacy TLS and Endpoints for POP and IMAP in Exchange Online (2026-04-27)",
+    "2026-04-27",
 )
 CONNECTOR_TERMS = Notice(
     "The connector (in the Exchange admin centre: Mail flow > Connectors, from your organization's email server) goes "

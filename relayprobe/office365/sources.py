@@ -45,6 +45,16 @@ DIRECT_SEND = (
     "Exchange team blog: Introducing more control over Direct Send in Exchange Online (2025-04-28, questions added "
     "2025-08-12)"
 )
+HVE = (
+    "Microsoft Learn: Manage High Volume Email for Microsoft 365 (2026); message centre, MC1243552 (2026-03-04 and "
+    "2026-05-21)"
+)
+HVE_REPLIES = "ercankskn/postfix-entra-relay (August 2026), from live tests"
+HVE_INTERNAL = "Petri: High Volume Email Service to Restrict Email Delivery to Internal Recipients Next Month (2025)"
+ACS = (
+    "Microsoft, azure-docs: How to create authentication credentials for sending emails using SMTP (2023-10-18) and "
+    "pull request 127954 (2025-11-30)"
+)
 MX_NAMES = "Microsoft message centre, MC1048624: accepted domains under mx.microsoft (2026-02-02)"
 SENDING_LIMITS = "Microsoft, defender-docs: Troubleshoot outbound sending limits in Exchange Online (2026-05-26)"
 CONCURRENT = (

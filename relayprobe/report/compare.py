@@ -11,7 +11,7 @@ from typing import Any
 
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.verdicts import Verdict
-from relayprobe.report.text import MODE_NAMES, SEVERITIES, Styled
+from relayprobe.report.text import SEVERITIES, WAY_NAMES, Styled
 from relayprobe.report.unseen import unseen
 from relayprobe.report.visible import visible
 from relayprobe.wire.session import Session
@@ -205,7 +205,7 @@ def comparison_text(found: Comparison) -> Iterator[Styled]:
     yield "", ""
     yield "heading", "Would it work?"
     for turn in found.turns:
-        name = MODE_NAMES.get(turn.before.mode, turn.mode)
+        name = WAY_NAMES.get(turn.before.mode, turn.mode)
         style = "good" if turn.after.works else "error"
         if _verdict(turn.before) == _verdict(turn.after):
             yield style, f"  {name}: {_verdict(turn.after)}, as before"

@@ -66,15 +66,21 @@ def report_object(
                 "blockers": list(verdict.blockers),
                 "risks": list(verdict.risks),
                 "repairs": list(verdict.repairs),
+                "remove": [{"blocker": removal.blocker, "do": removal.do} for removal in verdict.remove],
             }
             for verdict in verdicts
         ],
         "advice": {
             "mode": advice.mode,
+            "way": advice.way,
             "because": advice.because,
             "settings": dict(advice.settings),
+            "fields": dict(advice.fields),
+            "device": advice.device,
             "alternatives": list(advice.alternatives),
             "warnings": list(advice.warnings),
+            "relay": list(advice.relay),
+            "questions": list(advice.questions),
         },
     }
 
@@ -121,4 +127,11 @@ def site_from_object(thing: Mapping[str, Any]) -> Site:
         public_ip=thing.get("public_ip"),
         connector=bool(thing.get("connector")),
         mx=thing.get("mx"),
+        static_ip=thing.get("static_ip"),
+        basic_auth=thing.get("basic_auth", True) is not False,
+        oauth=thing.get("oauth"),
+        hve=thing.get("hve"),
+        acs=thing.get("acs"),
+        reject_direct_send=thing.get("reject_direct_send"),
+        blocked_ports=tuple(port for port in thing.get("blocked_ports") or () if isinstance(port, int)),
     )

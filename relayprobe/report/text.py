@@ -40,6 +40,12 @@ MODE_NAMES = {
     "direct-send": "direct send (port 25, your own domain only)",
     "connector": "SMTP relay through a connector (port 25)",
 }
+WAY_NAMES = MODE_NAMES | {
+    "submission-oauth": "client submission with OAuth",
+    "high-volume-email": "High Volume Email (your own domain only)",
+    "azure-communication-services": "Azure Communication Services",
+    "relayprobe": "through a relay on your network",
+}
 
 ANSWER_STAGES = {"later": "Office 365 takes it, and the mail comes back with"}
 
@@ -164,12 +170,20 @@ def findings_text(session: Session, findings: Sequence[Finding]) -> Iterator[Sty
         where = " in what could be read" if session.encrypted else ""
         yield "good", f"Nothing was found{where} that Office 365 would mind."
         return
-    for finding in findings:
+    if findings[0].severity == "note":
+        yield "good", "Nothing was found that Office 365 would refuse or put off."
+    for before, finding in zip([None, *findings], findings, strict=False):
+        if finding.severity == "note" and (before is None or before.severity != "note"):
+            yield "", ""
         yield from one_finding(finding)
 
 
 def one_finding(finding: Finding) -> Iterator[Styled]:
     """One finding in words."""
+    if finding.severity == "note":  # the manual has the rest
+        for evidence in finding.evidence[:1]:
+            yield from _wrapped("note", f"NOTE  {visible(evidence.says)}  [{finding.rule.id}]", "      ")
+        return
     yield "", ""
     yield finding.severity, f"{SEVERITIES[finding.severity]}  {finding.rule.title}  [{finding.rule.id}]"
     for evidence in finding.evidence[:5]:
@@ -186,29 +200,50 @@ def one_finding(finding: Finding) -> Iterator[Styled]:
         yield from _wrapped("fix", f"  Do:   {finding.fix}", "        ")
 
 
-def verdicts_text(verdicts: Iterable[Verdict]) -> Iterator[Styled]:
-    """One line a mode."""
+def verdicts_text(verdicts: Iterable[Verdict], findings: Sequence[Finding] = ()) -> Iterator[Styled]:
+    """One line a way. What would remove a block is said once, and only where no finding above says it."""
+    said = {finding.rule.id for finding in findings if finding.severity != "note"}
     yield "", ""
     yield "heading", "Would it work, as the device is set up now?"
     for verdict in verdicts:
-        name = MODE_NAMES[verdict.mode]
+        name = WAY_NAMES[verdict.mode]
         if verdict.works:
             certain = "yes" if verdict.proven else "nothing seen speaks against it; no message was seen"
             mind = f", but mind {', '.join(verdict.risks)}" if verdict.risks else ""
-            yield "warning" if mind else "good", f"  {name}: {certain}{mind}"
-        else:
-            yield "error", f"  {name}: no ({', '.join(verdict.blockers)})"
+            yield from _wrapped("warning" if mind else "good", f"  {name}: {certain}{mind}", "    ")
+            continue
+        yield from _wrapped("error", f"  {name}: no ({', '.join(verdict.blockers)})", "    ")
+        for removal in verdict.remove:
+            if removal.blocker not in said:
+                said.add(removal.blocker)
+                yield from _wrapped("", f"    {removal.blocker}: {_first_sentence(removal.do)}", "      ")
+
+
+def _first_sentence(text: str) -> str:
+    head, stop, rest = text.partition(". ")
+    return f"{head}." if stop and rest[:1].isupper() else text
 
 
 def advice_text(advice: Advice) -> Iterator[Styled]:
-    """The mode to use, and what to type."""
+    """The way to use, and what to type."""
     yield "", ""
-    yield from _wrapped("heading", f"Use {MODE_NAMES[advice.mode]}", "  ")
+    yield from _wrapped("heading", f"Use {WAY_NAMES[advice.way]}", "  ")
     yield from _wrapped("", f"  {visible(advice.because)}", "  ")
+    if advice.device:
+        yield from _wrapped("", f"  It seems to be of {visible(advice.device)}.", "  ")
     for label, value in advice.settings.items():
         yield from _wrapped("fix", f"    {label + ':':10} {visible(value)}", " " * 15)
+        if label in advice.fields:
+            yield from _wrapped("", f"{'':15}in its menu: {advice.fields[label]}", " " * 28)
+    for label in advice.fields:
+        if label not in advice.settings:
+            yield from _wrapped("", f"    {'':10} in its menu: {advice.fields[label]}", " " * 28)
     for warning in advice.warnings:
         yield from _wrapped("warning", f"  Note: {visible(warning)}", "        ")
+    for question in advice.questions:
+        yield from _wrapped("info", f"  To be told: {question}", "        ")
+    if advice.relay:
+        yield from _wrapped("info", f"  Through a relay in between: {'; '.join(advice.relay)}.", "        ")
 
 
 def report(
@@ -227,7 +262,7 @@ def conclusion(
     for sentence in unseen(session):
         yield from _wrapped("warning", f"Not seen: {visible(sentence)}", "          ")
     yield from findings_text(session, findings)
-    yield from verdicts_text(verdicts)
+    yield from verdicts_text(verdicts, findings)
     yield from advice_text(advice)
 
 

@@ -47,6 +47,13 @@ class Site:
     public_ip: str | None = None
     connector: bool = False
     mx: str | None = None
+    static_ip: bool | None = None  # what is None was not told
+    basic_auth: bool = True  # passwords are still taken for client submission
+    oauth: bool | None = None
+    hve: bool | None = None
+    acs: bool | None = None
+    reject_direct_send: bool | None = None
+    blocked_ports: tuple[int, ...] = ()
 
     def accepts(self, address: str) -> bool | None:
         """Whether an address is in an accepted domain; None where no domains were told."""

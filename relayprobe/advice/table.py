@@ -1,0 +1,418 @@
+"""The decision table: which ways of sending are left to a device straight to Microsoft, and what a relay does instead.
+
+`case_of` puts together what the dialogue shows and what the administrator told; each row then closes the ways that its
+condition rules out, and says why. What no row closes stays open, in the order in which it is to be recommended. The
+rows and their numbers are those of the collected facts on Office 365, as of 2026-11; limits and dates have their
+sources in office365/endpoints.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from relayprobe.office365 import tls
+from relayprobe.office365.endpoints import ACS_LARGEST, ACS_RECIPIENTS
+from relayprobe.office365.modes import Way
+from relayprobe.rules.addresses import factory_setting, home_domain, outsiders, same_mailbox
+from relayprobe.wire.session import Session
+from relayprobe.wire.visit import Visit
+
+Tls = Literal["none", "old", "implicit", "modern"]
+Login = Literal["none", "LOGIN", "XOAUTH2", "other"]
+Senders = Literal["unknown", "login", "other", "many", "empty"]
+Recipients = Literal["unknown", "inside", "outside"]
+
+A_MINUTE, AT_ONCE, A_MESSAGE = 30, 3, 500
+"""Messages a minute, connections at once, and recipients of a message that a mailbox may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known of a device and its site; None is unknown.  `tls`: the best it was seen to do. `login`: what it
+    logs in with. `senders`: one that is the login's, one other, many, or empty. `accepted`: the sender's domain is the
+    site's. `size` in octets. `faults`: rules that fired and that a relay repairs."""
+
+    tls: Tls = "modern"
+    login: Login = "LOGIN"
+    senders: Senders = "login"
+    accepted: bool | None = True
+    from_differs: bool = False
+    recipients: Recipients = "inside"
+    size: int = 0
+    in_a_minute: int = 0
+    at_once: int = 1
+    most_recipients: int = 1
+    faults: tuple[str, ...] = ()
+    static_ip: bool | None = None
+    connector: bool | None = None
+    basic_auth: bool = True
+    oauth: bool | None = None
+    hve: bool | None = None
+    acs: bool | None = None
+    reject_direct_send: bool | None = None
+    blocked_ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: when it applies, the ways that it closes, what it says of the device and of a relay in between.
+
+    `settable`: a setting of the device may do away with the condition.
+    """
+
+    number: int
+    applies: Callable[[Case], bool]
+    closes: frozenset[Way]
+    says: str
+    relay: str
+    settable: Callable[[Case], bool] = lambda case: False
+
+
+ON_587: frozenset[Way] = frozenset(
+    ("submission", "submission-oauth", "high-volume-email", "azure-communication-services")
+)
+AT_25: frozenset[Way] = frozenset(("direct-send", "connector"))
+STRAIGHT: frozenset[Way] = ON_587 | AT_25
+
+_BY_OAUTH = "it sends by client submission with OAuth"
+
+
+def _fits(case: Case) -> bool:
+    """Rows 3 to 5: TLS 1.2, AUTH LOGIN, and one sender, the login itself."""
+    return case.tls == "modern" and case.login == "LOGIN" and case.senders == "login"
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+def _old(case: Case) -> bool:
+    return case.tls in ("none", "old")
+
+
+def _without(*ways: Way) -> frozenset[Way]:
+    return STRAIGHT - frozenset(ways)
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        1,
+        lambda case: case.accepted is False,
+        STRAIGHT,
+        "The sender is in none of your accepted domains, so Office 365 takes its mail in no way.",
+        "it writes an accepted sender, and the device's into Reply-To; or it uses a connector with a certificate",
+        settable=_always,
+    ),
+    Row(
+        2,
+        lambda case: case.tls == "modern" and case.login == "XOAUTH2",
+        _without("submission-oauth", "high-volume-email"),
+        "The device signs in with OAuth by itself: client submission with OAuth suits it, and stays.",
+        "it passes it through",
+    ),
+    Row(
+        3,
+        lambda case: _fits(case) and case.basic_auth,
+        frozenset(("submission-oauth",)),
+        "The device does what client submission asks for. Its password login stops by default at the end of December "
+        "2026.",
+        f"{_BY_OAUTH}; the device keeps its password towards the relay only",
+    ),
+    Row(
+        4,
+        lambda case: _fits(case) and not case.basic_auth and case.recipients != "outside",
+        frozenset(("submission", "submission-oauth")),
+        "Passwords are switched off for client submission. High Volume Email takes its own, for your own people.",
+        f"{_BY_OAUTH}, or High Volume Email",
+    ),
+    Row(
+        5,
+        lambda case: _fits(case) and not case.basic_auth and case.recipients == "outside",
+        frozenset(("submission", "submission-oauth", "high-volume-email", "direct-send")),
+        "Passwords are switched off for client submission, and mail goes outside: a connector with a fixed address, or "
+        "Azure Communication Services.",
+        _BY_OAUTH,
+    ),
+    Row(
+        6,
+        lambda case: case.login == "other",
+        ON_587,
+        "Port 587 takes neither PLAIN nor CRAM-MD5 nor NTLM; the MX endpoint takes mail without a login.",
+        f"it takes the device's login, and {_BY_OAUTH.removeprefix('it ')}",
+    ),
+    Row(
+        7,
+        lambda case: _old(case) and case.recipients != "outside",
+        ON_587,
+        "Without TLS 1.2 only the MX endpoint is left, with TLS switched off in the device: Direct Send, if the "
+        "organization does not refuse it, with the site's fixed address in SPF.",
+        "it sends in any way that logs in",
+        settable=lambda case: case.tls == "none",  # it may be no more than switched off
+    ),
+    Row(
+        8,
+        lambda case: _old(case) and case.recipients == "outside",
+        ON_587 | {"direct-send"},
+        "Without TLS 1.2, and with mail to others, only a connector by address is left, with TLS switched off.",
+        _BY_OAUTH,
+        settable=lambda case: case.tls == "none",  # it may be no more than switched off
+    ),
+    Row(
+        9,
+        lambda case: case.tls == "implicit",
+        STRAIGHT,
+        "The device begins with TLS at once, as for port 465, which Office 365 does not have.",
+        "it listens with TLS at once",
+        settable=_always,
+    ),
+    Row(
+        10,
+        lambda case: case.senders == "many" and case.recipients != "outside",
+        ON_587,
+        "Everybody sends as himself, and writes to your own people: Direct Send or a connector. High Volume Email has "
+        "one fixed sender.",
+        "it uses a connector; or client submission with Send As for each address, or with one sender and Reply-To",
+    ),
+    Row(
+        11,
+        lambda case: case.senders == "many" and case.recipients == "outside",
+        ON_587 | {"direct-send"},
+        "Everybody sends as himself, to others too: a connector, by address or by certificate.",
+        "it uses a connector, or writes one sender and Reply-To",
+    ),
+    Row(
+        12,
+        lambda case: case.senders == "empty",
+        _without("direct-send"),
+        "The sender is empty: such a mail can only come in as from anybody on the internet, by Direct Send.",
+        "it puts a sender in",
+        settable=_always,
+    ),
+    Row(
+        13,
+        lambda case: case.static_ip is False,
+        frozenset(("connector",)),
+        "The site has no fixed address of its own: no connector can know it, and Direct Send is easily junked.",
+        "it uses client submission, High Volume Email or Azure Communication Services",
+    ),
+    Row(
+        14,
+        lambda case: 25 in case.blocked_ports,
+        AT_25,
+        "Port 25 is closed at this site: what is left goes by 587.",
+        "it uses 587, too",
+    ),
+    Row(
+        15,
+        lambda case: case.size > ACS_LARGEST,
+        frozenset(("high-volume-email", "azure-communication-services")),
+        "A message has more than 10 MB: neither High Volume Email nor Azure Communication Services takes it.",
+        "it uses client submission, up to the mailbox's limit",
+    ),
+    Row(
+        16,
+        lambda case: case.in_a_minute > A_MINUTE or case.at_once > AT_ONCE,
+        frozenset(("submission", "submission-oauth")),
+        "More than 30 mails a minute, or three connections at once, are too much for a mailbox: High Volume Email for "
+        "your own people, Azure Communication Services for others.",
+        "it spreads the mails: 30 a minute, over few connections",
+    ),
+    Row(
+        17,
+        lambda case: case.most_recipients > A_MESSAGE,
+        STRAIGHT,
+        "A mail has more than 500 recipients, and nobody takes that.",
+        "it splits it",
+    ),
+    Row(
+        18,
+        lambda case: bool(case.faults),
+        frozenset(),
+        "The device makes mistakes that Office 365 often refuses.",
+        "it puts the faults right, and reports each",
+        settable=_always,
+    ),
+    Row(
+        19,
+        lambda case: case.from_differs,
+        ON_587,
+        "The From header names another address than the login's: client submission refuses that, unless the login has "
+        "the Send As permission for it.",
+        "it writes the login's address, or uses a connector; DMARC looks at the header",
+        settable=_always,
+    ),
+)
+"""The rows, by their numbers."""
+
+TERMS: tuple[Row, ...] = (
+    Row(
+        0,
+        lambda case: case.recipients == "outside",
+        frozenset(("direct-send", "high-volume-email")),
+        "Mail goes to others than your own people, and neither Direct Send nor High Volume Email reaches them.",
+        "",
+    ),
+    Row(
+        0, lambda case: case.reject_direct_send is True, frozenset(("direct-send",)), "Direct Send is refused here.", ""
+    ),
+    Row(0, lambda case: case.login != "XOAUTH2", frozenset(("submission-oauth",)), "", ""),
+    Row(0, lambda case: case.login == "XOAUTH2", frozenset(("azure-communication-services",)), "", ""),
+    Row(0, lambda case: not case.basic_auth, frozenset(("submission",)), "", ""),
+    Row(0, lambda case: 587 in case.blocked_ports, ON_587, "Port 587 is closed at this site.", ""),
+    Row(
+        0,
+        lambda case: case.most_recipients > ACS_RECIPIENTS,
+        frozenset(("high-volume-email", "azure-communication-services")),
+        "",
+        "",
+    ),
+    Row(0, lambda case: case.hve is False, frozenset(("high-volume-email",)), "", ""),
+    Row(0, lambda case: case.acs is False, frozenset(("azure-communication-services",)), "", ""),
+)
+"""What holds beside the rows: the terms of each way, and what the site has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is left. `rows`: those that apply, in order; `straight`: the ways that stay open, the best first;
+    `reachable`: those that can be had by settings of the device, too."""
+
+    rows: tuple[Row, ...]
+    straight: tuple[Way, ...]
+    reachable: tuple[Way, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, in sentences."""
+        return tuple(row.says for row in self.rows if row.says)
+
+    @property
+    def relay(self) -> tuple[str, ...]:
+        """What a relay does about it, in the order of the rows, each once."""
+        return tuple(dict.fromkeys(row.relay for row in self.rows if row.relay))
+
+
+def rows_for(case: Case) -> tuple[Row, ...]:
+    """The rows that apply, in order."""
+    return tuple(row for row in ROWS if row.applies(case))
+
+
+def decide(case: Case) -> Outcome:
+    """What all rows together leave."""
+    rows = rows_for(case)
+    terms = [row for row in TERMS if row.applies(case)]
+    return Outcome(
+        rows, _open(case, [*rows, *terms]), _open(case, [row for row in (*rows, *terms) if not row.settable(case)])
+    )
+
+
+def _open(case: Case, rows: Sequence[Row]) -> tuple[Way, ...]:
+    closed = frozenset[Way]().union(*(row.closes for row in rows))
+    return tuple(way for way in _order(case) if way not in closed)
+
+
+def _order(case: Case) -> tuple[Way, ...]:
+    """The best first: what logs in reaches everybody, and depends on no address; Direct Send needs no connector, and is
+    the first to be junked; what costs extra comes last, unless it is there."""
+    first: tuple[Way, ...] = ("submission-oauth", "submission")
+    at_25: tuple[Way, ...] = ("connector", "direct-send") if case.connector else ("direct-send", "connector")
+    extra: tuple[Way, ...] = ("high-volume-email", "azure-communication-services")
+    asked: tuple[Way, ...] = extra[:1] if not case.basic_auth else ()  # row 4
+    return tuple(dict.fromkeys((*first, *asked, *at_25, *extra)))
+
+
+def case_of(session: Session, visits: Sequence[Visit] = (), faults: Sequence[str] = ()) -> Case:
+    """What a session shows, with what was told of its site. `faults`: ids of the rules that fired."""
+    site, envelopes = session.site, session.envelopes
+    senders = {envelope.sender.lower() for envelope in envelopes}
+    user = (session.login.user or "").strip().lower() if session.login else ""
+    known = [address for address in senders if address]
+    accepted = [site.accepts(address) for address in known]
+    headers = {
+        address.lower() for e in envelopes if e.message for address in e.message.addresses("From") if "@" in address
+    }
+    marks = [time for visit in visits for time in visit.mails] + [
+        session.started + m.body.until for m in session.messages
+    ]
+    return Case(
+        tls=_tls_of(session),
+        login=_login_of(session),
+        senders=_senders_of(senders, user),
+        accepted=False if False in accepted or any(map(factory_setting, known)) else True if True in accepted else None,
+        from_differs=bool(headers and user and all(same_mailbox(user, address) is False for address in headers)),
+        recipients=_recipients_of(session),
+        size=max((message.body.size for message in session.messages), default=0),
+        in_a_minute=_busiest(marks),
+        at_once=1 + sum(visit.open_at(session.started) for visit in visits if not visit.pop3),
+        most_recipients=max((len(envelope.recipients) for envelope in envelopes), default=0),
+        faults=tuple(rule for rule in faults if rule in REPAIRED),
+        static_ip=site.static_ip,
+        connector=True if site.connector else None,
+        basic_auth=site.basic_auth,
+        oauth=site.oauth,
+        hve=site.hve,
+        acs=site.acs,
+        reject_direct_send=site.reject_direct_send,
+        blocked_ports=site.blocked_ports,
+    )
+
+
+REPAIRED = frozenset(
+    "helo-invalid-name helo-empty mail-from-no-brackets mail-from-display-name bare-lf bare-cr missing-from-header "
+    "missing-date-or-message-id rcpt-list-in-one-command no-ehlo-after-starttls".split()
+)
+"""Faults of row 18."""
+
+
+def _tls_of(session: Session) -> Tls:
+    if any(hello.moment != "after-starttls" for _, hello in session.hellos):
+        return "implicit"
+    if any(up.version in ("TLSv1.2", "TLSv1.3") for _, up in session.tls):
+        return "modern"
+    offered = [sent.hello for _, sent in session.hellos if sent.hello]
+    if not offered:
+        return "none" if session.envelopes or session.auths else "modern"  # nothing was seen to speak against it
+    best = max(offered, key=lambda hello: hello.best_version)
+    too_old = best.best_version < tls.OLDEST_VERSION or (best.suites and tls.TAKEN.isdisjoint(best.suites))
+    return "old" if too_old else "modern"
+
+
+def _login_of(session: Session) -> Login:
+    mechanisms = {attempt.mechanism for attempt in session.auths}
+    if not mechanisms:
+        return "none"
+    if "XOAUTH2" in mechanisms:
+        return "XOAUTH2"
+    # One that chose PLAIN among several that were offered may well take LOGIN; one that insists on PLAIN does not.
+    could = any(a.offered and a.greeted is not None and "LOGIN" in a.greeted.mechanisms for a in session.auths)
+    return "LOGIN" if "LOGIN" in mechanisms or could else "other"
+
+
+def _senders_of(senders: set[str], user: str) -> Senders:
+    if not senders:
+        return "unknown"
+    if senders == {""}:
+        return "empty"
+    if len(senders) > 1:
+        return "many"
+    same = same_mailbox(user, next(iter(senders))) if user else None
+    return "other" if same is False else "login"
+
+
+def _recipients_of(session: Session) -> Recipients:
+    if not any(envelope.recipients for envelope in session.envelopes) or not home_domain(session):
+        return "unknown"
+    return "outside" if any(True for _ in outsiders(session)) else "inside"
+
+
+def _busiest(times: Sequence[float]) -> int:
+    """The most messages within a minute."""
+    ordered = sorted(times)
+    begin = most = 0
+    for at, time in enumerate(ordered):
+        while time - ordered[begin] >= 60.0:
+            begin += 1
+        most = max(most, at - begin + 1)
+    return most
