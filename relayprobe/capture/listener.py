@@ -103,7 +103,7 @@ class Manner:
     site: Site = field(default_factory=Site)
     mode: str | None = None
     imitate: str | None = None
-    answers_for: Callable[[str], Accept] | None = None  # by the device's address, where not all are answered alike
+    answers_for: Callable[[str, str], Accept] | None = None  # by address and session, where not all are answered alike
 
 
 class Connection(Protocol):
@@ -257,7 +257,7 @@ class Listener:
     def smtp(self, tap: Tap) -> PatientSMTP:
         """The SMTP side of a new session."""
         chosen = self.manner.answers_for
-        return self._template.clone(tap, chosen(tap.host) if chosen else self.manner.answers)
+        return self._template.clone(tap, chosen(tap.host, tap.id) if chosen else self.manner.answers)
 
     @property
     def behind(self) -> bool:

@@ -132,7 +132,8 @@ class Tap(asyncio.BufferedProtocol):
         self.smtp = self.listener.smtp(self)
         self._serves_hello = self.smtp.answers.waits or port_for_tls(self.port)
         pin = self.port.pin if self.port.pin != "pop3" and self._serves_hello else "plain"
-        wait = self.listener.waits.before_banner(self.host, pin)
+        asked = self.smtp.answers.hello_wait
+        wait = self.listener.waits.before_banner(self.host, pin) if asked is None else asked
         if wait:
             self._timer = self.listener.loop.call_later(wait, self._go_plain)
         else:

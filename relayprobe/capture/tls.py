@@ -44,7 +44,12 @@ class CertificateError(Exception):
 
 
 def server_context(
-    certificate: Path, key: Path, *, ciphers: str = CIPHERS, oldest: ssl.TLSVersion = OLDEST
+    certificate: Path,
+    key: Path,
+    *,
+    ciphers: str = CIPHERS,
+    oldest: ssl.TLSVersion = OLDEST,
+    newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
 ) -> ssl.SSLContext:
     """A context for the device's side. Raises CertificateError."""
     for path, what in ((certificate, "certificate"), (key, "key")):
@@ -53,7 +58,7 @@ def server_context(
     if stat.S_IMODE(key.stat().st_mode) & 0o007:
         raise CertificateError(f"the key {key} can be read by others: run `chmod 600 {key}`")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = oldest
+    context.minimum_version, context.maximum_version = oldest, newest
     context.set_ciphers(ciphers)
     try:
         context.load_cert_chain(certificate, key, password=lambda: "")  # nobody is there to type one

@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import signal
+import ssl
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +19,23 @@ import structlog
 
 from relayprobe import logs
 from relayprobe.advice.choice import advise
+from relayprobe.advice.findings import diagnose
 from relayprobe.advice.verdicts import verdicts
 from relayprobe.capture.answers import Accept
 from relayprobe.capture.imitation import Imitation, Tenant
+from relayprobe.capture.interview import Interviews
 from relayprobe.capture.listener import Judged, Listener, ListenError, Manner, Port, handed_sockets
 from relayprobe.capture.smtp import Limits
 from relayprobe.capture.tls import CertificateError, imitated_context, own_certificate, server_context
 from relayprobe.cli.options import common, fail, option, settings
 from relayprobe.cli.site import site_of
 from relayprobe.cli.terminal import Beside, Terminal
-from relayprobe.report.text import MODE_NAMES, conclusion, event_line
+from relayprobe.report.interview import progress_object, progress_text
+from relayprobe.report.text import MODE_NAMES, advice_text, conclusion, event_line, verdicts_text
 from relayprobe.store import Retention, Store
 from relayprobe.wire.events import Event
 from relayprobe.wire.message import trimmed
+from relayprobe.wire.session import Session
 
 if TYPE_CHECKING:
     from relayprobe.settings import Settings
@@ -54,6 +60,7 @@ log = structlog.get_logger("relayprobe.session")
 @option(
     "--pop3", multiple=True, metavar="HOST:PORT", help="Note there who logs in by POP3 before it sends; repeatable."
 )
+@option("--interview", is_flag=True, help="Vary the offer over a few test sends, to learn what a device can do.")
 @option("--cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) instead of our own.")
 @option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
 @option("--log-file", type=click.Path(path_type=Path), help="Log there instead of on stderr.")
@@ -70,6 +77,7 @@ def command(
     mode: str | None,
     imitate: str | None,
     pop3: tuple[str, ...],
+    interview: bool,
     cert: Path | None,
     key: Path | None,
     log_file: Path | None,
@@ -95,6 +103,8 @@ def command(
         "log": {"file": log_file, "form": log_format},
     }
     chosen = settings(config, only_given(given))
+    if interview and chosen.listen.imitate:
+        fail("--interview and --imitate exclude each other: an interview varies what Office 365 never would")
     try:
         logs.set_up(chosen.log.form, chosen.log.file, logging.DEBUG if verbose else logging.INFO)
     except logs.LogError as error:
@@ -104,7 +114,7 @@ def command(
     show = Beside(Terminal(no_color))
     try:
         with new_loop_runner() as runner:
-            runner.run(serve(chosen, show, quiet=quiet or as_json, as_json=as_json))
+            runner.run(serve(chosen, show, quiet=quiet or as_json, as_json=as_json, interview=interview))
     finally:
         show.close()
 
@@ -124,7 +134,9 @@ def new_loop_runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-async def serve(chosen: Settings, show: Beside, *, quiet: bool = False, as_json: bool = False) -> None:
+async def serve(
+    chosen: Settings, show: Beside, *, quiet: bool = False, as_json: bool = False, interview: bool = False
+) -> None:
     """Listen until told to stop."""
     ports = [parse_port(text) for text in chosen.listen.on]
     sockets = handed_sockets()
@@ -153,14 +165,25 @@ async def serve(chosen: Settings, show: Beside, *, quiet: bool = False, as_json:
         if imitated not in (None, "submission") and not chosen.site.domains:
             log.warning("domains in [site] are not told: that of the sender is taken for the accepted domain")
         screen = None if quiet else Screen(show)
+        interviews = None
+        manner = manner_of(chosen)
+        if interview:
+            only_12 = ssl.TLSVersion.TLSv1_2
+            interviews = Interviews(
+                chosen.listen.name,
+                accounts=chosen.passwords,
+                message_size=chosen.limits.message_size,
+                new_tls=server_context(certificate, key, oldest=only_12, newest=only_12),
+            )
+            manner = replace(manner, answers_for=interviews.answers_for)
         listener = Listener(
             ports,
-            manner_of(chosen),
+            manner,
             tls,
             store,
             chosen.data,
             onlookers=(screen,) if screen else (),
-            judged=lambda judged: _judged(judged, screen, show if as_json else None),
+            judged=lambda judged: _judged(judged, screen, show if as_json else None, show, interviews),
         )
         await listener.start(sockets)
         for port in listener.ports:
@@ -259,7 +282,9 @@ class Screen:
         )
 
 
-def _judged(judged: Judged, screen: Screen | None, rows: Beside | None) -> None:
+def _judged(
+    judged: Judged, screen: Screen | None, rows: Beside | None, show: Beside, interviews: Interviews | None
+) -> None:
     session, row = judged.session, judged.row
     last = session.tls[-1][1] if session.tls else None
     log.info(
@@ -279,12 +304,28 @@ def _judged(judged: Judged, screen: Screen | None, rows: Beside | None) -> None:
         octets=row.octets,
         findings=list(row.findings),
     )
+    if interviews is not None and (progress := interviews.heard(session)):
+        if rows:
+            rows.line(("", json.dumps(progress_object(progress.host, progress.offer, progress.profile, progress.next))))
+        else:
+            show.lines(progress_text(progress.host, progress.profile, progress.next))
+            if progress.next is None and progress.best is not None:
+                show.lines(_advised(progress.best))
+            show.line(("", ""))
+        return
     if screen:
         screen.judged(judged)
     if rows:
         from relayprobe.cli.sessions import row_object
 
         rows.line(("", json.dumps(row_object(row))))
+
+
+def _advised(session: Session) -> Iterator[tuple[str, str]]:
+    """What suits a device, at the end of its interview."""
+    findings, found = diagnose(session), verdicts(session)
+    yield from verdicts_text(found)
+    yield from advice_text(advise(session, findings, found))
 
 
 def _invitation(ports: list[Port], chosen: Settings) -> list[tuple[str, str]]:

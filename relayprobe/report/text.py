@@ -266,6 +266,11 @@ def conclusion(
     yield from advice_text(advice)
 
 
+def wrapped(style: str, text: str, indent: int) -> Iterator[Styled]:
+    """A text as lines that fit; all but the first are indented by so many blanks."""
+    yield from _wrapped(style, text, " " * indent)
+
+
 def _wrapped(style: str, text: str, indent: str) -> Iterator[Styled]:
     for line in textwrap.wrap(
         " ".join(text.split(" ")), WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
