@@ -277,6 +277,11 @@ def _where_it_gets_far(profile: Profile, mechanisms: tuple[str, ...]) -> Offer |
     return Offer(starttls=False, mechanisms=mechanisms) if profile.without_starttls in ("sends", "logs in") else None
 
 
+def _another_mail(profile: Profile) -> Offer | None:
+    """One mail does not show whether the sender is always the same."""
+    return Offer() if profile.mails == 1 else None
+
+
 QUESTIONS: tuple[Callable[[Profile], Offer | None], ...] = (
     _at_first,
     _what_after_failure,
@@ -284,6 +289,7 @@ QUESTIONS: tuple[Callable[[Profile], Offer | None], ...] = (
     _no_starttls,
     _other_mechanisms,
     _no_login,
+    _another_mail,
 )
 """In the order in which they are asked: what decides most comes first."""
 
@@ -372,15 +378,15 @@ def _sender(profile: Profile) -> str:
         return NOT_KNOWN
     if len(profile.senders) > 1:
         return f"differs: {', '.join(profile.senders[:3])}"
-    return (
-        f"always {profile.senders[0] or 'empty'}, in {profile.sends} sends" if profile.sends > 1 else profile.senders[0]
-    )
+    sender = profile.senders[0] or "empty"
+    return f"always {sender}" if profile.mails > 1 else f"{sender}, in the one mail so far"
 
 
 def words_of(offer: Offer) -> str:
     """What is tried with the next send, as the middle of a sentence."""
     parts = list(_parts(offer))
-    return f"{', and '.join(parts)}" if parts else "offers everything"
+    once_more = "offers everything once more: where people sign in at the device, let another one send"
+    return ", and ".join(parts) if parts else once_more
 
 
 def _parts(offer: Offer) -> Iterator[str]:
