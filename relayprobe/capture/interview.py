@@ -5,14 +5,18 @@ from __future__ import annotations
 import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relayprobe.advice.interview import MOST_VISITS, Offer, Profile, next_offer, profile_of
 from relayprobe.capture.answers import Accept
-from relayprobe.wire.session import Session
+from relayprobe.wire.events import Body, Line
+from relayprobe.wire.session import Session, session_of
 
-DEVICES = 50
+DEVICES = 20
 """Devices that are interviewed at once; of one more, the first is forgotten."""
+
+EVENTS, OCTETS = 150, 2048
+"""Of a session that are kept: a test mail has some forty events, and its header fits."""
 
 WAIT = 2.0
 """Seconds that a device is given to begin with TLS, when that is the question."""
@@ -86,10 +90,19 @@ class Interviews:
         interview = self._devices.get(session.host)
         if offer is None or interview is None or interview.next is None:
             return None
-        interview.answers.append((offer, session))
+        interview.answers.append((offer, _light(session)))
         profile = profile_of(interview.answers)
         interview.next = next_offer(profile)
         return Progress(session.host, offer, profile, interview.next, _best(interview.answers))
+
+
+def _light(session: Session) -> Session:
+    """As much of a session as an interview looks at: what a device sends may be large, and it may come often."""
+    events = [
+        replace(event, raw=event.raw[:OCTETS]) if isinstance(event, Body | Line) else event
+        for event in session.events[:EVENTS]
+    ]
+    return session_of(events, id=session.id, started=session.started, mode=session.mode, site=session.site)
 
 
 def _best(answers: list[tuple[Offer, Session]]) -> Session | None:
