@@ -54,14 +54,14 @@ def until(there: Callable[[], Any]) -> Any:
 class Listening:
     """A listener that runs on a port of its own."""
 
-    def __init__(self, folder: Path, *options: str, settings: str = SETTINGS) -> None:
+    def __init__(self, folder: Path, *options: str, settings: str = SETTINGS, place: str = "127.0.0.1:0") -> None:
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self.out, self.err = folder / "stdout", folder / "stderr"
         config = folder / "relayprobe.toml"
         config.touch(0o600)
         config.write_text(settings)
-        command = [*COMMAND, "listen", "--listen", "127.0.0.1:0", "--data", str(self.data), "--config", str(config)]
+        command = [*COMMAND, "listen", "--listen", place, "--data", str(self.data), "--config", str(config)]
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen([*command, *options], stdout=out, stderr=err, env=environment())
         self.port = int(until(self._announced)[1])
