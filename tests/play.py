@@ -1,7 +1,10 @@
-"""`python -m tests.play FOLDER [--imitate]`: plays a folder of device scripts against real listeners.  A script is
-NAME.txt in the form of tests/device.py; passages that several share stand in macros.txt. Beside its replies, what must
-be found is compared (`@expect`, `@level warn|info`, `@expect-none error warn`), and in the end every file that the
-listeners have written is searched for the passwords. One line for each script; exit code 1 where anything is wrong."""
+"""`python -m tests.play FOLDER [--imitate]`: plays a folder of device scripts against real listeners.
+
+A script is NAME.txt in the form of tests/device.py; passages that several share stand in macros.txt. Beside its
+replies, what must be found is compared (`@expect`, `@level warn|info`, `@expect-none error warn`), and in the end every
+file that the listeners have written is searched for the passwords. One line for each script; exit code 1 where anything
+is wrong.
+"""
 
 from __future__ import annotations
 

@@ -53,10 +53,12 @@ _SUITS: Mapping[Mode, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The way to use, why, and what to type.  `mode` is that of the way. `alternatives`: other modes that the device
-    can be set to, in order. `relay`: what a relay in between would do instead. `device`: which it seems to be, and how
-    that was known; `fields`: what its menu calls the settings. `questions`: what the administrator could tell that
-    would change the advice."""
+    """The way to use, why, and what to type.
+
+    `mode` is that of the way. `alternatives`: other modes that the device can be set to, in order. `relay`: what a
+    relay in between would do instead. `device`: which it seems to be, and how that was known; `fields`: what its menu
+    calls the settings. `questions`: what the administrator could tell that would change the advice.
+    """
 
     mode: Mode
     because: str

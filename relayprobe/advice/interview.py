@@ -1,7 +1,9 @@
-"""The interview: over a few test sends of a device the offer is varied, until it is known what the device can do.  What
-is known is a pure function of the sends so far (`profile_of`), and what to offer next a pure function of what is known
-(`next_offer`). Each question is asked once, or twice where nothing came of it: a device that greets and leaves may only
-have looked whether anybody is there. What no send has shown is not known, and is never guessed."""
+"""The interview: over a few test sends of a device the offer is varied, until it is known what the device can do.
+
+What is known is a pure function of the sends so far (`profile_of`), and what to offer next a pure function of what is
+known (`next_offer`). Each question is asked once, or twice where nothing came of it: a device that greets and leaves
+may only have looked whether anybody is there. What no send has shown is not known, and is never guessed.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +43,13 @@ FIRST = Offer(waits=True)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is known of a device; None is not known yet.  `best_tls`: the newest version in its hello. `shook`: the
-    versions with which TLS came up. `without_starttls`, `after_failure`, `without_login`: what it does where STARTTLS
-    is not offered, TLS has failed, AUTH is not offered. `mechanisms`: those it logged in with, the preferred one first;
-    `more_mechanisms`: there may be others. `asked`: each offer, with how often it was made."""
+    """What is known of a device; None is not known yet.
+
+    `best_tls`: the newest version in its hello. `shook`: the versions with which TLS came up. `without_starttls`,
+    `after_failure`, `without_login`: what it does where STARTTLS is not offered, TLS has failed, AUTH is not offered.
+    `mechanisms`: those it logged in with, the preferred one first; `more_mechanisms`: there may be others. `asked`:
+    each offer, with how often it was made.
+    """
 
     visits: int = 0
     sends: int = 0

@@ -30,9 +30,12 @@ A_MINUTE, AT_ONCE, A_MESSAGE = 30, 3, 500
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is known of a device and its site; None is unknown.  `tls`: the best it was seen to do. `login`: what it
-    logs in with. `senders`: one that is the login's, one other, many, or empty. `accepted`: the sender's domain is the
-    site's. `size` in octets. `faults`: rules that fired and that a relay repairs."""
+    """What is known of a device and its site; None is unknown.
+
+    `tls`: the best it was seen to do. `login`: what it logs in with. `senders`: one that is the login's, one other,
+    many, or empty. `accepted`: the sender's domain is the site's. `size` in octets. `faults`: rules that fired and that
+    a relay repairs.
+    """
 
     tls: Tls = "modern"
     login: Login = "LOGIN"
