@@ -43,6 +43,8 @@ MOST_OF_A_DOMAIN = 200
 """Recipients of one domain in a message, at the MX endpoint."""
 
 MINUTE = 60.0
+MAILBOXES = 1000
+"""Mailboxes whose messages are counted: where no accounts are told, any name is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,8 @@ class Imitation(Accept):
             return 0.0
         now, most = self._clock().timestamp(), self._tenant.messages_per_minute
         sent = self._sent.setdefault(talk.user.lower(), deque(maxlen=most))
+        if len(self._sent) > MAILBOXES:
+            self._sent.pop(next(iter(self._sent)))
         wait = MINUTE / most if len(sent) == most and now - sent[0] < MINUTE else 0.0
         sent.append(now + wait)
         return wait
