@@ -4,7 +4,7 @@ The first mode that works as it is wins, in the order in which they are to be re
 reaches everybody and depends on no address; a connector, where there is one; Direct Send, where all recipients are the
 organization's own. Where none works, it is the one that asks for the least: what a setting can cure counts little,
 and what the device cannot do counts against the mode. Then the decision table (table.py) has its say: where it closes
-that way for good, the first that it leaves open is taken. What no way can do without, a relay can do for it.
+that way for good, the first that it leaves open is taken. Where none is left, it is a relay in between, if that helps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from relayprobe.advice.devices import field_names, recognise_device
 from relayprobe.advice.findings import Finding
-from relayprobe.advice.table import Case, Outcome, case_of, decide
+from relayprobe.advice.table import STRAIGHT, Case, Outcome, Tls, case_of, decide
 from relayprobe.advice.verdicts import Verdict
 from relayprobe.office365 import endpoints, tls
 from relayprobe.office365.modes import MODE_OF, MODES, Mode, Way
@@ -30,17 +30,49 @@ NAMES: Mapping[Mode, str] = {
     "connector": "SMTP relay through a connector",
 }
 
-_OF_THE_DEVICE = frozenset(
-    "bare-lf end-of-data-lf-only no-dot-stuffing data-never-finished data-with-parameters no-ehlo-after-starttls "
-    "mail-from-no-brackets pipelining-not-offered utf8-address".split()
-)
+RELAY_IS_HERE = False
+"""Whether relayprobe's own relay is in this version. Where it is not, that is said wherever a relay is spoken of."""
+
+RELAY_HINT = "" if RELAY_IS_HERE else " (relayprobe's own is not in this version yet)"
+
 _OLD_TLS = frozenset(("tls10-11-only", "sslv3-only", "legacy-ciphers-only"))
 _OTHER_SENDERS = frozenset(("mail-from-not-auth-user", "header-from-not-auth-user"))
 
+JUDGED: Mapping[str, str] = {
+    # the program in the device does so, and no menu changes it
+    "firmware": "bare-lf end-of-data-lf-only no-dot-stuffing data-never-finished data-with-parameters "
+    "no-ehlo-after-starttls mail-from-no-brackets pipelining-not-offered",
+    # it can be switched off at the MX endpoint, and nowhere else
+    "tls": "tls10-11-only sslv3-only legacy-ciphers-only",
+    # CRAM-MD5 and NTLM can be set otherwise on the devices that are known for them; PLAIN alone is all there is
+    "mechanism": "auth-plain-only",
+    "recipients": "external-recipient-direct-send",
+    # what follows is cured by a setting
+    "security": "no-tls silent-tls-downgrade implicit-tls-on-starttls-port port-465-to-office365 starttls-inside-tls "
+    "auth-before-starttls cert-rejected-by-client",
+    "name": "helo-invalid-name helo-empty helo-only",
+    "login": "no-auth pop-before-smtp auth-not-advertised auth-cram-md5-no-fallback auth-ntlm-or-gssapi-first "
+    "auth-login-prompt-sensitive auth-blank-credentials auth-newline-inside-base64 auth-base64-wrapped "
+    "auth-password-truncated auth-password-charset auth-wrong-password auth-user-not-upn auth-bad-base64",
+    "address": "mail-from-not-auth-user header-from-not-auth-user mail-from-empty mail-from-default-domain "
+    "mail-from-display-name utf8-address rcpt-list-in-one-command rcpt-no-domain rcpt-quoted-or-ip too-many-recipients",
+    "scan": "message-too-large",
+    "network": "proxy-preamble telnet-noise-first",
+}
+"""Every rule that blocks a mode, by where its cure is to be looked for."""
+
+_WITHOUT_A_SETTING: Mapping[str, tuple[Mode, ...]] = {
+    "firmware": MODES,
+    "tls": ("submission",),
+    "mechanism": ("submission",),
+    "recipients": ("direct-send",),
+}
+
 CANNOT_BE_SET: Mapping[Mode, frozenset[str]] = {
-    "submission": _OF_THE_DEVICE | _OLD_TLS | {"auth-plain-only"},  # CRAM-MD5 can be set on most devices
-    "direct-send": _OF_THE_DEVICE | {"external-recipient-direct-send"},
-    "connector": _OF_THE_DEVICE,
+    mode: frozenset(
+        slug for word, modes in _WITHOUT_A_SETTING.items() if mode in modes for slug in JUDGED[word].split()
+    )
+    for mode in MODES
 }
 """Blockers that no setting of the device removes. Old TLS is none at the MX endpoint: it can be switched off."""
 
@@ -48,6 +80,15 @@ _SUITS: Mapping[Mode, str] = {
     "submission": "it asks for TLS, a login, and the login's own address as the sender",
     "connector": "it asks for no login, and takes mail for anyone from any sender in your own domains",
     "direct-send": "it asks for no login, and all recipients are in your own domains",
+}
+
+_RELAY_CAN = f"A relay between the device and Office 365 can do what the device cannot{RELAY_HINT}."
+
+_SECURITY_TO_A_RELAY: Mapping[Tls, str] = {
+    "none": "none, or STARTTLS where the device has it",
+    "old": "none (switch SSL/TLS off: the device's is too old for anything but your own network)",
+    "implicit": "SSL/TLS, as the device has it: the relay listens with TLS at once",
+    "modern": "STARTTLS",
 }
 
 
@@ -85,20 +126,28 @@ def advise(
     case = case_of(session, visits, [finding.rule.id for finding in findings])
     outcome = decide(case)
     way = _way_of(mode, case)
+    stuck = bool(in_the_way[mode])
     if way not in outcome.reachable:
         left = [other for other in outcome.reachable if not in_the_way.get(MODE_OF[other])]
-        closing = [row.says for row in outcome.rows if way in row.closes and row.says and not row.settable(case)]
         if left:
-            way, mode = left[0], MODE_OF[left[0]]
-            because = " ".join(closing) or because
-        elif closing:
-            because = f"{because} {' '.join(closing)}"
+            because = outcome.why_not((way,)) or because
+            way, mode, stuck = left[0], MODE_OF[left[0]], False
+        else:
+            because = " ".join(
+                filter(None, (because if stuck else "", outcome.why_not(STRAIGHT - {"submission-oauth"})))
+            )
+            stuck = True
+    if _a_relay_helps(verdicts):
+        if stuck:
+            way, mode = "relayprobe", MODE_OF["relayprobe"]
+        if stuck or in_the_way["submission"]:
+            because = f"{because} {_RELAY_CAN}"
     others = tuple(other for other in order if other != mode and not in_the_way[other])
     known = recognise_device(session)
     return Advice(
         mode=mode,
         because=because,
-        settings=_settings(session, way),
+        settings=_settings(session, way, case),
         alternatives=tuple(other for other in others if _way_of(other, case) in outcome.reachable),
         warnings=tuple(_warnings(session, way, findings)),
         way=way,
@@ -107,6 +156,12 @@ def advise(
         fields=field_names(known[0], mode) if known else {},
         questions=tuple(_questions(session, case, outcome)),
     )
+
+
+def _a_relay_helps(verdicts: Sequence[Verdict]) -> bool:
+    """Whether a device that is set rightly can send through a relay, whatever its program does."""
+    hopeless = {*JUDGED["firmware"].split(), "no-port-open"}
+    return any(verdict.mode == "relayprobe" and hopeless.isdisjoint(verdict.blockers) for verdict in verdicts)
 
 
 def _way_of(mode: Mode, case: Case) -> Way:
@@ -176,19 +231,14 @@ def _because(session: Session, mode: Mode, verdict: Verdict, in_the_way: Mapping
         said.append(
             f"No mode works with what the device does ({_titles(in_the_way[mode])}), and no setting changes that."
         )
-    elif verdict.blockers:
-        said.append(f"It asks for the least change. To be set right at the device: {_titles(verdict.blockers)}.")
+    elif at_device := [blocker for blocker in verdict.blockers if blocker in RULES]:
+        said.append(f"It asks for the least change. To be set right at the device: {_titles(at_device)}.")
     else:
         said.append(f"The device does what it has to for this, once there is a connector: {_SUITS[mode]}.")
     if mode != "submission" and not _OLD_TLS.isdisjoint(verdict.blockers):
         said.append("Its SSL/TLS is simply switched off: this mode takes mail without.")
-    if submission := in_the_way["submission"]:
-        if mode != "submission":
-            said.append(f"Client submission is out of the device's reach ({_titles(submission)}).")
-        said.append(
-            "A relay between the device and Office 365 can do what the device cannot (relayprobe's own is not in this "
-            "version yet)."
-        )
+    if mode != "submission" and (submission := in_the_way["submission"]):
+        said.append(f"Client submission is out of the device's reach ({_titles(submission)}).")
     return " ".join(said)
 
 
@@ -200,8 +250,16 @@ def _within_a_sentence(title: str) -> str:
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
-def _settings(session: Session, way: Way) -> dict[str, str]:
+def _settings(session: Session, way: Way, case: Case) -> dict[str, str]:
     """What to type into the menu. What is not known is named, with where to look it up."""
+    if way == "relayprobe":
+        return {
+            "server": "the address of the relay on your own network",
+            "port": "the port on which the relay listens",
+            "security": _SECURITY_TO_A_RELAY[case.tls],
+            "user": "as the relay is set up: none, or a login of its own",
+            "sender": "unchanged: the relay decides",
+        }
     mode = MODE_OF[way]
     endpoint = endpoints.VARIANTS.get(way, endpoints.ENDPOINTS[mode])
     domain = home_domain(session)
@@ -284,6 +342,8 @@ def _warnings(session: Session, way: Way, findings: Sequence[Finding]) -> list[s
         said.append(_dated(endpoints.BASIC_AUTH_ENDS))
     elif way == "high-volume-email":
         said.append(_dated(endpoints.HVE_TERMS))
+    elif way == "azure-communication-services":
+        said.append(_dated(endpoints.ACS_TERMS))
     elif mode == "direct-send":
         said.append(_dated(endpoints.DIRECT_SEND_MAY_BE_OFF))
     elif mode == "connector":

@@ -8,11 +8,11 @@ sources in office365/endpoints.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from relayprobe.office365 import tls
+from relayprobe.office365 import sources, tls
 from relayprobe.office365.endpoints import ACS_LARGEST, ACS_RECIPIENTS
 from relayprobe.office365.modes import Way
 from relayprobe.rules.addresses import factory_setting, home_domain, outsiders, same_mailbox
@@ -62,7 +62,8 @@ class Case:
 class Row:
     """One row: when it applies, the ways that it closes, what it says of the device and of a relay in between.
 
-    `settable`: a setting of the device may do away with the condition.
+    `settable`: a setting of the device may do away with the condition. `block`: what a verdict calls it where no rule
+    says it, with `do`, what removes it, and `source`, where that is from.
     """
 
     number: int
@@ -71,6 +72,9 @@ class Row:
     says: str
     relay: str
     settable: Callable[[Case], bool] = lambda case: False
+    block: str = ""
+    do: str = ""
+    source: str = ""
 
 
 ON_587: frozenset[Way] = frozenset(
@@ -79,7 +83,8 @@ ON_587: frozenset[Way] = frozenset(
 AT_25: frozenset[Way] = frozenset(("direct-send", "connector"))
 STRAIGHT: frozenset[Way] = ON_587 | AT_25
 
-_BY_OAUTH = "it sends by client submission with OAuth"
+_WITH_OAUTH = "client submission with OAuth"
+_BY_OAUTH = f"it sends by {_WITH_OAUTH}"
 
 
 def _fits(case: Case) -> bool:
@@ -111,7 +116,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         2,
         lambda case: case.tls == "modern" and case.login == "XOAUTH2",
-        _without("submission-oauth", "high-volume-email"),
+        frozenset(("submission", "azure-communication-services")),
         "The device signs in with OAuth by itself: client submission with OAuth suits it, and stays.",
         "it passes it through",
     ),
@@ -199,13 +204,19 @@ ROWS: tuple[Row, ...] = (
         frozenset(("connector",)),
         "The site has no fixed address of its own: no connector can know it, and Direct Send is easily junked.",
         "it uses client submission, High Volume Email or Azure Communication Services",
+        block="no-fixed-address",
+        do="Get a fixed public address that nobody else has, or use a way with a login.",
+        source=f"{sources.RELAY_RULES}; {sources.SHARED_ADDRESSES}",
     ),
     Row(
         14,
         lambda case: 25 in case.blocked_ports,
         AT_25,
-        "Port 25 is closed at this site: what is left goes by 587.",
+        "Port 25 is closed at this site, so neither Direct Send nor a connector can be reached.",
         "it uses 587, too",
+        block="port-25-closed",
+        do="Open TCP port 25 outwards at the firewall, or ask the provider to; or use a way on port 587.",
+        source=sources.SETUP,
     ),
     Row(
         15,
@@ -213,6 +224,9 @@ ROWS: tuple[Row, ...] = (
         frozenset(("high-volume-email", "azure-communication-services")),
         "A message has more than 10 MB: neither High Volume Email nor Azure Communication Services takes it.",
         "it uses client submission, up to the mailbox's limit",
+        block="over-10-mb",
+        do="Scan at a lower resolution: a message may have 10 MB, attachments in base64 included.",
+        source=f"{sources.HVE_REPLIES}; {sources.ACS}",
     ),
     Row(
         16,
@@ -226,8 +240,9 @@ ROWS: tuple[Row, ...] = (
         17,
         lambda case: case.most_recipients > A_MESSAGE,
         STRAIGHT,
-        "A mail has more than 500 recipients, and nobody takes that.",
+        "A mail has more than 500 recipients. A mailbox takes 500, unless it is set to take up to 1,000.",
         "it splits it",
+        settable=_always,  # a distribution group in their place
     ),
     Row(
         18,
@@ -253,48 +268,151 @@ TERMS: tuple[Row, ...] = (
     Row(
         0,
         lambda case: case.recipients == "outside",
-        frozenset(("direct-send", "high-volume-email")),
-        "Mail goes to others than your own people, and neither Direct Send nor High Volume Email reaches them.",
+        frozenset(("direct-send",)),
+        "Mail goes to others than your own people, whom Direct Send does not reach.",
         "",
     ),
     Row(
-        0, lambda case: case.reject_direct_send is True, frozenset(("direct-send",)), "Direct Send is refused here.", ""
+        0,
+        lambda case: case.recipients == "outside",
+        frozenset(("high-volume-email",)),
+        "High Volume Email reaches your own people only.",
+        "",
+        block="external-recipient",
+        do="Write to your own people only, or use another way: High Volume Email reaches nobody else, since 2025.",
+        source=sources.HVE_INTERNAL,
     ),
-    Row(0, lambda case: case.login != "XOAUTH2", frozenset(("submission-oauth",)), "", ""),
-    Row(0, lambda case: case.login == "XOAUTH2", frozenset(("azure-communication-services",)), "", ""),
-    Row(0, lambda case: not case.basic_auth, frozenset(("submission",)), "", ""),
-    Row(0, lambda case: 587 in case.blocked_ports, ON_587, "Port 587 is closed at this site.", ""),
     Row(
         0,
         lambda case: case.most_recipients > ACS_RECIPIENTS,
         frozenset(("high-volume-email", "azure-communication-services")),
+        "A mail has more than 50 recipients: neither High Volume Email nor Azure Communication Services takes it.",
         "",
-        "",
+        settable=_always,
+        block="over-50-recipients",
+        do="Write to a distribution group: a message may have 50 recipients.",
+        source=f"{sources.HVE_REPLIES}; {sources.ACS}",
     ),
-    Row(0, lambda case: case.hve is False, frozenset(("high-volume-email",)), "", ""),
-    Row(0, lambda case: case.acs is False, frozenset(("azure-communication-services",)), "", ""),
+    Row(
+        0,
+        lambda case: case.login != "XOAUTH2" and (case.login, case.senders) != ("none", "unknown"),
+        frozenset(("submission-oauth",)),
+        "",
+        "",
+        block="no-oauth",
+        do="Choose OAuth 2.0 as the authentication method, where the menu has it; few devices do.",
+        source=sources.OAUTH,
+    ),
+    Row(
+        0,
+        lambda case: case.login == "XOAUTH2",
+        frozenset(("azure-communication-services",)),
+        "",
+        "",
+        block="no-password",
+        do="Set the authentication to user name and password: the password is an application's secret.",
+        source=sources.ACS,
+    ),
+    Row(
+        0,
+        lambda case: not case.basic_auth and case.login != "XOAUTH2",
+        frozenset(("submission",)),
+        "Passwords are switched off for client submission.",
+        "",
+        block="passwords-switched-off",
+        do="Sign in with OAuth, where the device can, or use another way. An administrator can switch passwords on "
+        "again; the date of their end is not announced yet.",
+        source=sources.BASIC_AUTH,
+    ),
+    Row(
+        0,
+        lambda case: case.oauth is False,
+        frozenset(("submission-oauth",)),
+        "Your organization has no OAuth for sending.",
+        "",
+        block="no-oauth-here",
+        do="Have an administrator give an application the permission to send (SMTP.Send).",
+        source=sources.OAUTH,
+    ),
+    Row(
+        0,
+        lambda case: case.reject_direct_send is True,
+        frozenset(("direct-send",)),
+        "Your organization refuses Direct Send.",
+        "",
+        block="direct-send-refused",
+        do="Give the site a connector that goes by its address or by a certificate: the refusal does not concern it.",
+        source=sources.DIRECT_SEND,
+    ),
+    Row(
+        0,
+        lambda case: 587 in case.blocked_ports,
+        ON_587,
+        "Port 587 is closed at this site.",
+        "",
+        block="port-587-closed",
+        do="Open TCP port 587 outwards at the firewall, or use a way on port 25.",
+        source=sources.SETUP,
+    ),
+    Row(
+        0,
+        lambda case: {25, 587} <= set(case.blocked_ports),
+        frozenset(("relayprobe",)),
+        "",
+        "",
+        block="no-port-open",
+        do="Open TCP port 587 outwards at the firewall: a relay has to get out, too.",
+        source=sources.SETUP,
+    ),
+    Row(
+        0,
+        lambda case: case.hve is False,
+        frozenset(("high-volume-email",)),
+        "There is no High Volume Email in your organization.",
+        "",
+        block="no-high-volume-email",
+        do="Have an administrator make a High Volume Email account, with a billing policy.",
+        source=sources.HVE,
+    ),
+    Row(
+        0,
+        lambda case: case.acs is False,
+        frozenset(("azure-communication-services",)),
+        "There is no Azure Communication Services in your organization.",
+        "",
+        block="no-azure-communication-services",
+        do="Have an administrator set up Azure Communication Services, with a verified domain.",
+        source=sources.ACS,
+    ),
 )
 """What holds beside the rows: the terms of each way, and what the site has not."""
+
+
+BLOCKS: tuple[Row, ...] = tuple(row for row in (*ROWS, *TERMS) if row.block)
+"""What a verdict names beside the rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What is left. `rows`: those that apply, in order; `straight`: the ways that stay open, the best first;
-    `reachable`: those that can be had by settings of the device, too."""
+    `reachable`: those that can be had by settings of the device, too; `relay`: what a relay does about it, in the order
+    of the rows, each once; `closing`: the rows and terms that no setting of the device does away with."""
 
     rows: tuple[Row, ...]
     straight: tuple[Way, ...]
     reachable: tuple[Way, ...]
+    relay: tuple[str, ...] = ()
+    closing: tuple[Row, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why, in sentences."""
         return tuple(row.says for row in self.rows if row.says)
 
-    @property
-    def relay(self) -> tuple[str, ...]:
-        """What a relay does about it, in the order of the rows, each once."""
-        return tuple(dict.fromkeys(row.relay for row in self.rows if row.relay))
+    def why_not(self, ways: Collection[Way]) -> str:
+        """Why these ways are closed for good: the sentences of what closes one of them, each once."""
+        said = dict.fromkeys(row.says for row in self.closing if row.says and not row.closes.isdisjoint(ways))
+        return " ".join(said)
 
 
 def rows_for(case: Case) -> tuple[Row, ...]:
@@ -306,9 +424,21 @@ def decide(case: Case) -> Outcome:
     """What all rows together leave."""
     rows = rows_for(case)
     terms = [row for row in TERMS if row.applies(case)]
-    return Outcome(
-        rows, _open(case, [*rows, *terms]), _open(case, [row for row in (*rows, *terms) if not row.settable(case)])
-    )
+    closing = tuple(row for row in (*rows, *terms) if not row.settable(case))
+    return Outcome(rows, _open(case, [*rows, *terms]), _open(case, closing), _relay(case, rows), closing)
+
+
+def blocks_of(case: Case) -> tuple[Row, ...]:
+    """The blocks that apply and are no rules."""
+    return tuple(row for row in BLOCKS if row.applies(case))
+
+
+def _relay(case: Case, rows: Sequence[Row]) -> tuple[str, ...]:
+    said = dict.fromkeys(row.relay for row in rows)
+    if case.oauth is not False:
+        return tuple(said)
+    others = "client submission with a password" if case.basic_auth else "a connector or Azure Communication Services"
+    return tuple(text.replace(_WITH_OAUTH, others) for text in said)
 
 
 def _open(case: Case, rows: Sequence[Row]) -> tuple[Way, ...]:
@@ -346,7 +476,7 @@ def case_of(session: Session, visits: Sequence[Visit] = (), faults: Sequence[str
         accepted=False if False in accepted or any(map(factory_setting, known)) else True if True in accepted else None,
         from_differs=bool(headers and user and all(same_mailbox(user, address) is False for address in headers)),
         recipients=_recipients_of(session),
-        size=max((message.body.size for message in session.messages), default=0),
+        size=max((envelope.message.body.size for envelope in envelopes if envelope.message), default=0),
         in_a_minute=_busiest(marks),
         at_once=1 + sum(visit.open_at(session.started) for visit in visits if not visit.pop3),
         most_recipients=max((len(envelope.recipients) for envelope in envelopes), default=0),

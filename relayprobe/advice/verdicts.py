@@ -1,18 +1,18 @@
 """Verdicts: would it work in this way of sending, as the device is set up now?
 
 A verdict is a diagnosis for the way's mode, whatever mode is meant: what is an error there blocks it. The variants of
-client submission have terms of their own beside that, and through a relay blocks only what a relay cannot put right.
+client submission have terms of their own beside that, and what was told of the site closes ways, too: both stand in
+table.py. Through a relay blocks only what a relay cannot put right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayprobe.advice.findings import Finding, look, weighed
-from relayprobe.office365.endpoints import ACS_LARGEST, ACS_RECIPIENTS, HVE_LARGEST, HVE_RECIPIENTS
+from relayprobe.advice.table import blocks_of, case_of
 from relayprobe.office365.modes import MODE_OF, WAYS, Way
-from relayprobe.rules.addresses import outsiders
 from relayprobe.wire.session import Session
 from relayprobe.wire.visit import Visit
 
@@ -52,57 +52,23 @@ OF_PASSWORDS = frozenset(
 NOT_FOR_A_RELAY = frozenset(("sslv3-only", "cert-rejected-by-client"))
 """What a relay can do something about only when the device is set otherwise: encryption off, its root imported."""
 
-_OUTSIDE = "Write to your own people only, or use another way: High Volume Email reaches nobody else, since 2025."
-_LARGE = "Scan at a lower resolution: a message may have 10 MB, attachments in base64 included."
-_MANY = "Write to a distribution group: a message may have 50 recipients."
-
-Block = tuple[str, str]
-
-
-def _of_oauth(session: Session) -> Iterator[Block]:
-    if session.auths and all(attempt.mechanism not in ("XOAUTH2", "OAUTHBEARER") for attempt in session.auths):
-        yield "no-oauth", "Look in the menu for OAuth 2.0 as the authentication method; few devices have it."
-    elif not session.auths and session.envelopes:
-        yield "no-oauth", "Switch authentication on, with OAuth 2.0 as the method, where the device has it."
-
-
-def _of_hve(session: Session) -> Iterator[Block]:
-    if session.site.domains and any(True for _ in outsiders(session)):
-        yield "external-recipient", _OUTSIDE
-    yield from _of_size(session, HVE_LARGEST, HVE_RECIPIENTS)
-
-
-def _of_acs(session: Session) -> Iterator[Block]:
-    yield from _of_size(session, ACS_LARGEST, ACS_RECIPIENTS)
-
-
-def _of_size(session: Session, octets: int, recipients: int) -> Iterator[Block]:
-    if any(envelope.message and envelope.message.body.size > octets for envelope in session.envelopes):
-        yield "over-10-mb", _LARGE
-    if any(len(envelope.recipients) > recipients for envelope in session.envelopes):
-        yield "over-50-recipients", _MANY
-
-
-TERMS: dict[Way, Callable[[Session], Iterator[Block]]] = {
-    "submission-oauth": _of_oauth,
-    "high-volume-email": _of_hve,
-    "azure-communication-services": _of_acs,
-}
-"""Blocks that are no rules: the terms of the variants (office365/endpoints.py has them with their sources)."""
+OF_A_MAILBOX = frozenset(("mail-from-not-auth-user", "header-from-not-auth-user", "auth-user-not-upn"))
+"""Rules on a login that is a mailbox: that of Azure Communication Services is none."""
 
 
 def verdicts(session: Session, visits: Sequence[Visit] = ()) -> tuple[Verdict, ...]:
     """One verdict for each way, the three modes first."""
     seen = look(session, visits)
+    blocks = blocks_of(case_of(session, visits))
     refused = session.login is not None and not session.login.accepted
     sent = bool(session.messages)
     found = []
     for way in WAYS:
         findings = [finding for finding in weighed(seen, MODE_OF[way]) if _counts(way, finding)]
         blocking = [finding for finding in findings if finding.severity == "error"]
-        terms = list(TERMS[way](session)) if way in TERMS else []
+        terms = [row for row in blocks if way in row.closes]
         repairs = dict.fromkeys(finding.rule.repair for finding in blocking if finding.rule.repair)
-        blockers = (*(finding.rule.id for finding in blocking), *(block for block, _ in terms))
+        blockers = (*(finding.rule.id for finding in blocking), *(row.block for row in terms))
         found.append(
             Verdict(
                 mode=way,
@@ -113,7 +79,7 @@ def verdicts(session: Session, visits: Sequence[Visit] = ()) -> tuple[Verdict, .
                 proven=bool(blockers) or (sent and not refused),
                 remove=(
                     *(Removal(finding.rule.id, finding.rule.fix_for(MODE_OF[way])) for finding in blocking),
-                    *(Removal(block, do) for block, do in terms),
+                    *(Removal(row.block, row.do) for row in terms),
                 ),
             )
         )
@@ -124,6 +90,8 @@ def _counts(way: Way, finding: Finding) -> bool:
     """Whether a finding of the mode is one of the way, too."""
     if way == "submission-oauth":
         return finding.rule.id not in OF_PASSWORDS
+    if way == "azure-communication-services":
+        return finding.rule.id not in OF_A_MAILBOX
     if way == "relayprobe":
         return finding.severity == "error" and (not finding.rule.repair or finding.rule.id in NOT_FOR_A_RELAY)
     return True

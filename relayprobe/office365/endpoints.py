@@ -127,6 +127,12 @@ HVE_TERMS = Notice(
     f"{sources.HVE_INTERNAL}; {sources.HVE}",
     "2026-05-21",
 )
+ACS_TERMS = Notice(
+    "Azure Communication Services needs an Azure resource with a verified domain. Unless more is asked for, it takes "
+    "30 messages a minute, 100 an hour, and 50 recipients a message.",
+    sources.ACS,
+    "2025-11-30",
+)
 LEGACY_TLS = Notice(
     "There is an endpoint for old TLS, smtp-legacy.office365.com, with AllowLegacyTLSClients. Nothing should be built "
     "on it: the same for POP and IMAP was ended from July 2026.",

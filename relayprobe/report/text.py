@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from relayprobe.advice.choice import Advice
+from relayprobe.advice.choice import RELAY_HINT, Advice
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.verdicts import Verdict
 from relayprobe.report.unseen import unseen
@@ -227,7 +227,8 @@ def _first_sentence(text: str) -> str:
 def advice_text(advice: Advice) -> Iterator[Styled]:
     """The way to use, and what to type."""
     yield "", ""
-    yield from _wrapped("heading", f"Use {WAY_NAMES[advice.way]}", "  ")
+    verb = "Send" if advice.way == "relayprobe" else "Use"
+    yield from _wrapped("heading", f"{verb} {WAY_NAMES[advice.way]}", "  ")
     yield from _wrapped("", f"  {visible(advice.because)}", "  ")
     if advice.device:
         yield from _wrapped("", f"  It seems to be of {visible(advice.device)}.", "  ")
@@ -243,7 +244,7 @@ def advice_text(advice: Advice) -> Iterator[Styled]:
     for question in advice.questions:
         yield from _wrapped("info", f"  To be told: {question}", "        ")
     if advice.relay:
-        yield from _wrapped("info", f"  Through a relay in between: {'; '.join(advice.relay)}.", "        ")
+        yield from _wrapped("info", f"  Through a relay in between{RELAY_HINT}: {'; '.join(advice.relay)}.", "        ")
 
 
 def report(

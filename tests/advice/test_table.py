@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from relayprobe.advice.table import REPAIRED, ROWS, Case, Outcome, case_of, decide, rows_for
+from relayprobe.advice.table import BLOCKS, REPAIRED, ROWS, Case, Outcome, case_of, decide, rows_for
 from relayprobe.office365.modes import Way
 from relayprobe.rules import RULES
 from relayprobe.wire.visit import Visit
@@ -184,11 +184,28 @@ def test_every_row_has_its_number_and_says_something() -> None:
         (replace(PLAIN, tls="old", login="none", static_ip=False, reject_direct_send=True), ()),  # 7, 13
         (replace(PLAIN, basic_auth=False, size=20_000_000), ("direct-send", "connector")),  # 4, 15
         (replace(PLAIN, basic_auth=False, recipients="outside", static_ip=False), ("azure-communication-services",)),
-        (replace(PLAIN, login="XOAUTH2", recipients="outside"), ("submission-oauth",)),
+        (replace(PLAIN, login="XOAUTH2", recipients="outside"), ("submission-oauth", "connector")),
+        (replace(PLAIN, login="XOAUTH2", blocked_ports=(587,)), ("direct-send", "connector")),  # 2, 587 closed
+        (replace(PLAIN, login="XOAUTH2", oauth=False), ("direct-send", "connector", "high-volume-email")),
     ],
 )
 def test_rows_together(case: Case, left: tuple[Way, ...]) -> None:
     assert straight(case) == left
+
+
+def test_without_oauth_in_the_organization_no_relay_is_said_to_use_it() -> None:
+    for case in (PLAIN, replace(PLAIN, tls="old", recipients="outside"), replace(PLAIN, login="other")):
+        assert "OAuth" in relay(case)
+        assert "OAuth" not in relay(replace(case, oauth=False))
+        assert "password" not in relay(replace(case, oauth=False, basic_auth=False, login="other"))
+
+
+def test_every_block_that_is_no_rule_says_where_it_is_from() -> None:
+    assert len({row.block for row in BLOCKS}) == len(BLOCKS)
+    for row in BLOCKS:
+        assert row.block not in RULES
+        assert row.do.endswith(".")
+        assert any(letter.isdigit() for letter in row.source), row.block  # a date stands in it
 
 
 def test_what_a_setting_can_change_does_not_close_a_way_for_good() -> None:

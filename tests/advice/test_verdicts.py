@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from relayprobe.advice.choice import Advice, advise
+from relayprobe.advice.choice import CANNOT_BE_SET, JUDGED, RELAY_HINT, Advice, advise
 from relayprobe.advice.findings import diagnose
-from relayprobe.advice.verdicts import TERMS, Verdict, verdicts
+from relayprobe.advice.table import BLOCKS
+from relayprobe.advice.verdicts import Verdict, verdicts
 from relayprobe.office365.modes import MODES, WAYS
+from relayprobe.report.text import advice_text
 from relayprobe.rules import RULES
 from relayprobe.wire.session import Session, Site
 from tests.rules.written import HERE, dialogues, read
@@ -72,7 +74,7 @@ def test_every_block_has_a_way_out(name: str) -> None:
         assert all(removal.do.endswith(".") for removal in verdict.remove)
         assert verdict.works is not bool(verdict.blockers)
         for blocker in verdict.blockers:
-            assert blocker in RULES or verdict.mode in TERMS
+            assert blocker in RULES or blocker in {row.block for row in BLOCKS}
 
 
 def test_with_passwords_off_the_advice_is_another() -> None:
@@ -121,3 +123,69 @@ def test_what_was_not_told_is_asked_for() -> None:
     questions = advise(session, diagnose(session), verdicts(session)).questions
     assert any("domains in [site]" in question for question in questions)
     assert len(questions) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "site", "way", "block"),
+    [
+        ("control-clean-submission", {"basic_auth": False}, "submission", "passwords-switched-off"),
+        ("control-oauth", {"oauth": False}, "submission-oauth", "no-oauth-here"),
+        ("control-oauth", {}, "azure-communication-services", "no-password"),
+        ("no-tls", {"reject_direct_send": True}, "direct-send", "direct-send-refused"),
+        ("no-tls", {"static_ip": False}, "connector", "no-fixed-address"),
+        ("no-tls", {"blocked_ports": (25,)}, "direct-send", "port-25-closed"),
+        ("control-clean-submission", {"blocked_ports": (587,)}, "submission", "port-587-closed"),
+        ("control-clean-submission", {"blocked_ports": (25, 587)}, "relayprobe", "no-port-open"),
+        ("control-clean-submission", {"hve": False}, "high-volume-email", "no-high-volume-email"),
+        (
+            "control-clean-submission",
+            {"acs": False},
+            "azure-communication-services",
+            "no-azure-communication-services",
+        ),
+    ],
+)
+def test_what_was_told_of_the_site_closes_a_way(name: str, site: dict[str, object], way: str, block: str) -> None:
+    found = judged(name, **site)[way]
+    assert not found.works
+    assert found.proven
+    assert block in found.blockers
+    assert all(row.block not in judged("control-clean-submission")["submission"].blockers for row in BLOCKS)
+
+
+def test_a_login_that_is_no_mailbox_may_send_as_another() -> None:
+    for name in ("mail-from-not-auth-user", "header-from-not-auth-user", "auth-user-not-upn"):
+        assert name in judged(name)["submission"].blockers
+        assert judged(name)["azure-communication-services"].works
+
+
+NOTHING_LEFT = {"basic_auth": False, "hve": False, "acs": False, "static_ip": False, "reject_direct_send": True}
+
+
+def test_where_no_way_is_left_it_is_a_relay_and_that_none_is_here_yet_is_said() -> None:
+    for found in (advice("control-clean-submission", **NOTHING_LEFT), advice("bare-lf"), advice("end-of-data-lf-only")):
+        assert found.way == "relayprobe"
+        assert found.settings["server"] == "the address of the relay on your own network"
+        assert RELAY_HINT in found.because
+        assert any(line.startswith("Send through a relay") for _, line in advice_text(found))
+        assert all(warning for warning in found.warnings)
+    because = advice("control-clean-submission", **NOTHING_LEFT).because
+    assert "Passwords are switched off" in because
+    assert "refuses Direct Send" in because
+
+
+def test_where_not_even_a_relay_helps_none_is_advised() -> None:
+    for found in (advice("data-never-finished"), advice("control-clean-submission", blocked_ports=(25, 587))):
+        assert found.way != "relayprobe"
+        assert "A relay between" not in found.because
+    assert "Port 587 is closed" in found.because
+
+
+def test_every_rule_that_blocks_is_judged_once() -> None:
+    judgements = [slug for slugs in JUDGED.values() for slug in slugs.split()]
+    assert len(judgements) == len(set(judgements))
+    blocking = {rule.id for rule in RULES.values() if any(rule.severity(mode) == "error" for mode in MODES)}
+    assert set(judgements) == blocking
+    assert "tls10-11-only" in CANNOT_BE_SET["submission"]
+    assert "tls10-11-only" not in CANNOT_BE_SET["direct-send"]
+    assert "bare-lf" in CANNOT_BE_SET["connector"]
