@@ -383,3 +383,9 @@ def test_no_secret_of_a_text_of_which_lines_are_missing(text: str, gone: set[int
     for pasted in read("\n".join(lines)):
         assert SECRET not in shown(pasted.events)
         assert PASSWORD not in shown(pasted.events)
+
+
+def test_what_login_begins_with_is_a_user_name_only_where_a_password_is_asked_for() -> None:
+    begun = f"S: 220 mail ESMTP\nC: EHLO scanner\nS: 250 AUTH LOGIN\nC: AUTH LOGIN {SECRET}\n"
+    assert SECRET in shown(one(begun + "S: 334 UGFzc3dvcmQ6\nC: QUIT").events)
+    assert SECRET not in shown(one(begun + "S: 535 5.7.3 Authentication unsuccessful\nC: QUIT").events)
