@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from relayprobe.advice.case import Case, Tls, case_of
 from relayprobe.advice.devices import field_names, recognise_device
 from relayprobe.advice.findings import Finding
-from relayprobe.advice.table import STRAIGHT, Case, Outcome, Tls, case_of, decide
+from relayprobe.advice.table import STRAIGHT, Outcome, decide
 from relayprobe.advice.verdicts import Verdict
 from relayprobe.office365 import endpoints, tls
 from relayprobe.office365.modes import MODE_OF, MODES, Mode, Way

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relayprobe.advice.case import case_of
 from relayprobe.advice.findings import Finding, look, weighed
-from relayprobe.advice.table import blocks_of, case_of
+from relayprobe.advice.table import blocks_of
 from relayprobe.office365.modes import MODE_OF, WAYS, Way
 from relayprobe.wire.session import Session
 from relayprobe.wire.visit import Visit

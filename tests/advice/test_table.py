@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from relayprobe.advice.table import BLOCKS, REPAIRED, ROWS, Case, Outcome, case_of, decide, rows_for
+from relayprobe.advice.case import REPAIRED, Case, case_of
+from relayprobe.advice.table import BLOCKS, ROWS, Outcome, decide, rows_for
 from relayprobe.office365.modes import Way
 from relayprobe.rules import RULES
 from relayprobe.wire.visit import Visit
