@@ -113,9 +113,8 @@ def _judgements(
                 yield from judgements_in(name, mode=mode, site=site, ports=ports)
                 continue
             if "." in name or "/" in name:  # no id has these
-                fail(
-                    f"there is no file {visible(name)}: name an export, a text, a capture of packets, or a session's id"
-                )
+                wrong = f"{visible(name)} is a folder" if Path(name).is_dir() else f"there is no file {visible(name)}"
+                fail(f"{wrong}: name an export, a text, a capture of packets, or a session's id")
             if stored is None:
                 stored = open_until_done.enter_context(archive(config, data))
             yield judge_stored(stored, stored.find(name), mode=mode, site=site)

@@ -36,7 +36,10 @@ class _Form:
     told: bool = False
 
 
+_POSTFIX = r" \S+\[[^]]*\](?::\d+)?: (?P<said>.*)"
 _FORMS = (
+    _Form(re.compile(r".*/smtpd\[\d+\]: (?:(?P<server>>)|(?P<client><))" + _POSTFIX)),  # Postfix -v, its server
+    _Form(re.compile(r".*/smtp\[\d+\]: (?:(?P<client>>)|(?P<server><))" + _POSTFIX)),  # and its client
     _Form(re.compile(r".*\) (?:(?P<client>-->)|(?P<server><--)) (?P<said>b['\"].*['\"])")),  # email-oauth2-proxy
     _Form(re.compile(r"(?:(?P<server>SERVER -> CLIENT)|(?P<client>CLIENT -> SERVER)): ?(?P<said>.*)")),  # PHPMailer
     _Form(re.compile(r"(?:(?P<client>send)|(?P<server>reply)): (?P<said>b?['\"].*['\"])")),  # Python's smtplib

@@ -36,11 +36,12 @@ REPLY = re.compile(r"\d{3}(?:[ -]|$)")
 """How a line of a server begins (RFC 5321 4.2)."""
 
 _UP = re.compile(
-    r"(?:started with cipher|connection using|^New,)\s*(TLSv[\d.]+|SSLv3)\W+(?:Cipher is\s+)?([A-Z0-9][A-Z0-9_-]+)"
+    r"(?:started with cipher|connection using|^New,|connection established (?:from|to) \S+)\s*"
+    r"(TLSv[\d.]+|SSLv3)\W+(?:Cipher is\s+|with cipher\s+)?([A-Z0-9][A-Z0-9_-]+)"
 )
 _FAILED = re.compile(r"TLS startup failed|SSL_connect|certificate problem|handshake fail|SSL_ERROR|alert number", re.I)
 _REASON = re.compile(r"routines:[^:]*:([^:)]+)|(alert [a-z ]+|certificate [a-z ]+|handshake failure)", re.I)
-_OPENED = re.compile(r"(?:=== |\*\s+|)(?:Trying|Connecting to) |connect: \(|CONNECTED\(")
+_OPENED = re.compile(r"(?:=== |\*\s+|)(?:Trying|Connecting to) |connect: \(|CONNECTED\(|.*/smtpd\[\d+\]: connect from ")
 _ADDRESS = re.compile(r"(?:Trying|Connecting to) (\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d+))?")
 SERVER_CLOSED = re.compile(r"Remote host closed connection|Connection closed by (?:foreign|remote) host", re.I)
 

@@ -121,6 +121,7 @@ def test_what_cannot_be_used(tmp_path: Path, content: bytes, says: str) -> None:
 
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     assert refusal(run("diagnose", tmp_path / "none.pcap")).startswith(f"there is no file {tmp_path}/none.pcap: ")
+    assert refusal(run("diagnose", f"{tmp_path}/")).startswith(f"{tmp_path}/ is a folder: ")
 
 
 # All that are stored

@@ -128,6 +128,18 @@ def curl() -> str:
     return "\n".join(lines)
 
 
+def postfix(daemon: str) -> str:
+    """The log of Postfix with `-v`: of its server, and of its client."""
+    begin = f"Jan 15 10:00:00 mail postfix/submission/{daemon}[4711]: "
+    marks = {"S": "> unknown[192.0.2.7]", "C": "< unknown[192.0.2.7]"}
+    up = "Anonymous TLS connection established from unknown[192.0.2.7]: TLSv1.2 with cipher AES256-GCM-SHA384"
+    if daemon == "smtp":
+        marks = {"S": "< mail.example[192.0.2.7]:25", "C": "> mail.example[192.0.2.7]:25"}
+        up = "Untrusted TLS connection established to mail.example[192.0.2.7]:25: TLSv1.2 with cipher AES256-GCM-SHA384"
+    talk = [f"{begin}{marks[side]}: {text}" if side in marks else f"{begin}{up} (256/256 bits)" for side, text in SAID]
+    return "\n".join([f"{begin}connect from unknown[192.0.2.7]", *talk, f"{begin}disconnect from unknown[192.0.2.7]"])
+
+
 def typed() -> str:
     lines = ["Trying 192.0.2.7...", "Connected to mail.example.", "Escape character is '^]'."]
     return "\n".join([*lines, *(text for side, text in SAID if side != "T"), "Connection closed by foreign host."])
@@ -144,6 +156,8 @@ FORMS = {
     "email-oauth2-proxy, an excerpt": quoted("<-- ", "--> "),
     "curl": curl(),
     "sendmail": marked("", ">>> "),
+    "Postfix, the server": postfix("smtpd"),
+    "Postfix, the client": postfix("smtp"),
     "typed": typed(),
 }
 
