@@ -240,8 +240,9 @@ def _sentence(error: ValidationError, file: Path | None) -> str:
     where = f" in {file}" if file else ""
     if first["type"] == "extra_forbidden":
         known = _keys(tables)
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {'.'.join([*tables, near[0]])}?" if near else f"known here: {', '.join(known)}"
+        near = [".".join([*tables, name]) for name in difflib.get_close_matches(key, known, n=1)]
+        near += [f"{table}.{key}" for table in Settings.model_fields if key in _keys([table])]
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {path}{where}: {hint}"
     return f"{path}{where}: {first['msg'].removeprefix('Value error, ')}"
 

@@ -35,6 +35,7 @@ NEAR = "127.0.0.1:0"
         ("[limit]", "unknown key limit in {}: did you mean limits?"),
         ("[site]\ndomain = ['x']", "unknown key site.domain in {}: did you mean site.domains?"),
         ("[limits]\nconnection = 5", "unknown key limits.connection in {}: did you mean limits.connections?"),
+        ("[imitate]\ndomains = ['contoso.com']", "unknown key imitate.domains in {}: did you mean site.domains?"),
         ("[log]\nxyz = 5", "unknown key log.xyz in {}: known here: file, form"),
         ("[limits]\nconnections = 'many'", "limits.connections in {}: "),
         ("[limits]\nconnections = 0", "limits.connections in {}: "),
