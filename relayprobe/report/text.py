@@ -111,6 +111,8 @@ def _event(event: Event, server: str) -> tuple[str, str, str]:
             return "===", "info", f"{who} {_CLOSED[how]}{slow}"
         case Missing(sender=sender, octets=lost):
             who = "the device" if sender == "client" else server
+            if not lost:
+                return "***", "info", "what came before is missing in the text"
             return "***", "info", f"{lost:,} octets of {who} are missing in the capture"
 
 

@@ -32,7 +32,9 @@ def _unseen(session: Session) -> Iterator[str]:
             "and cannot be read here: the findings are about what went in clear, and a login, sender or message in TLS "
             "is not among it. To see them, let the device send to `relayprobe listen`."
         )
-    if missing := [event for event in session.events if isinstance(event, Missing)]:
+    if any(isinstance(event, Missing) and not event.octets for event in session.events):
+        yield "The text does not begin with the server's greeting: what came before is not judged."
+    if missing := [event for event in session.events if isinstance(event, Missing) and event.octets]:
         octets = {side: sum(event.octets for event in missing if event.sender == side) for side in ("client", "server")}
         yield (
             f"{octets['client']:,} octets of the device and {octets['server']:,} of the server are missing in the "

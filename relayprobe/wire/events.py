@@ -176,7 +176,8 @@ class Encrypted:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Octets that `sender` sent, and that are not in a capture that was made elsewhere."""
+    """Octets that `sender` sent, and that are not in a capture that was made elsewhere; 0 where it is not known how
+    many, as in front of a text that was cut."""
 
     at: float
     sender: Side

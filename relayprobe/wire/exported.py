@@ -124,6 +124,8 @@ def _state(reader: Reader, said: str) -> None:
         reader.tls_failed(_side(found[1]), found[2], int(found[3]) if found[3] else None)
     elif found := _ENCRYPTED.match(said):
         reader.add(Encrypted(at, at, _number(found[1]), _number(found[2])))
+    elif said == "what came before is missing in the text":
+        reader.add(Missing(at, "server", 0))
     elif found := _MISSING.fullmatch(said):
         reader.add(Missing(at, _side(found[2]), _number(found[1])))
     elif found := _CLOSED.fullmatch(said):

@@ -109,7 +109,11 @@ def _read_theirs(lines: list[str]) -> Iterator[list[Event]]:
             reader.server(text, in_tls)
         else:
             more = False
-            reader.client(_unquoted(said), in_tls)
+            text = _unquoted(said)
+            if reader.is_over(text):
+                yield from reader.finished()
+                reader = Reader()
+            reader.client(text, in_tls)
     yield from reader.finished()
 
 
@@ -137,7 +141,7 @@ def _is_typed(lines: list[str]) -> bool:
 def _read_typed(lines: list[str]) -> Iterator[list[Event]]:
     reader = Reader()
     begun = False  # what comes before the first reply is the tool's own talk
-    for line in lines:
+    for line in _without_tickets(lines):
         if reader.opens(line):
             yield from reader.finished()
             reader, begun = Reader(listener_in(line)), False
@@ -148,11 +152,29 @@ def _read_typed(lines: list[str]) -> Iterator[list[Event]]:
             begun = True
             reader.server(line, None)
         elif begun and not SERVER_CLOSED.search(line):
+            if reader.is_over(line):
+                yield from reader.finished()
+                reader = Reader()
             if line or reader.in_text:
                 reader.client(line, None)
         else:
             reader.note(line)
     yield from reader.finished()
+
+
+def _without_tickets(lines: list[str]) -> Iterator[str]:
+    """What was said, without the tickets of TLS 1.3, which `openssl s_client` prints whenever they come."""
+    if not any(line.startswith("CONNECTED(") for line in lines):
+        yield from lines
+        return
+    ticket = False
+    for line in lines:
+        if line.startswith(("Post-Handshake New Session Ticket", "SSL-Session:")):
+            ticket = True
+        elif line == "---":
+            ticket = False
+        elif not ticket and line not in ("read R BLOCK", "closed", "DONE"):
+            yield line
 
 
 def _unquoted(said: str) -> str:

@@ -22,6 +22,7 @@ from relayprobe.wire.events import (
     Event,
     Line,
     LineFacts,
+    Missing,
     Secret,
     Side,
     TlsFailed,
@@ -66,6 +67,10 @@ def octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def _verb(line: str) -> bytes:
+    return command.parse(octets(line)).verb
+
+
 class Reader:
     """Reads one dialogue, as it is told line by line.
 
@@ -81,6 +86,8 @@ class Reader:
         self._peer = peer
         self._dialogue = Dialogue()
         self._events: list[Event] = []
+        self._begun = False  # something of the server's was read
+        self._early: list[tuple[str, bool | None, bytes]] = []  # what the device said before that
         self._failed = False  # TLS has
         self._silent = False  # a chunk is known by its command: what is shown of it is passed over
         self._shown = False  # something of the text of the message is
@@ -90,6 +97,10 @@ class Reader:
     def in_text(self) -> bool:
         """Whether the text of a message is being read."""
         return self._dialogue.in_text
+
+    def is_over(self, line: str) -> bool:
+        """Whether the server has said goodbye, and a line of the device begins the next connection."""
+        return self.parted and _verb(line) in (b"EHLO", b"HELO")
 
     @property
     def expects_tls(self) -> bool:
@@ -102,6 +113,8 @@ class Reader:
 
     def finished(self) -> list[list[Event]]:
         """The events, where there are any."""
+        if self._early:
+            self._begin("")
         self._keep(self._dialogue.close(self.at))
         if not self._events:
             return []
@@ -126,10 +139,25 @@ class Reader:
                 elif event.stage == "initial" and event.user is not None:
                     self._events[at] = replace(event, raw=masked_auth(event.raw)[0], user=None)
 
+    def _begin(self, first: str) -> None:
+        """Tell whether the greeting is in the text, by the server's first line. People paste from EHLO on, and what
+        prints a dialogue is often switched on when the greeting is through: Python's `set_debuglevel`, for one."""
+        early, self._early = self._early, []
+        if self._begun or self.ours:
+            return
+        self._begun = True
+        answered = bool(early) and (not first.startswith("220") or _verb(early[0][0]) == b"STARTTLS")
+        if answered or (first.startswith(("2", "3")) and not first.startswith("220")):
+            self._dialogue.lost("server", 0)
+            self._events.append(Missing(self.at, "server", 0))
+        for text, in_tls, end in early:
+            self.client(text, in_tls, end)
+
     # What the two sides say
 
     def server(self, text: str, in_tls: bool | None, end: bytes = b"\r\n") -> None:
         """A line of the server."""
+        self._begin(text)
         self._tls_by_mark(in_tls)
         self._silent = False
         if self._dialogue.in_text and REPLY.match(text) and self._body is None:
@@ -141,6 +169,9 @@ class Reader:
 
     def client(self, text: str, in_tls: bool | None, end: bytes = b"\r\n") -> None:
         """A line of the device, or several."""
+        if not self._begun and not self.ours:
+            self._early.append((text, in_tls, end))
+            return
         if self._silent:
             return
         if self._dialogue.starting_tls:
@@ -224,6 +255,8 @@ class Reader:
 
     def tls_up(self, version: str = "", cipher: str = "") -> None:
         """TLS is up."""
+        if self._early:
+            self._begin("")
         self._dialogue.behind_starttls()
         self._dialogue.secured()
         self._events.append(TlsUp(self.at, version, cipher))
@@ -280,6 +313,8 @@ class Reader:
         """An event that the text states."""
         if isinstance(event, Closed):
             self._keep(self._dialogue.close(self.at))
+        elif isinstance(event, Missing):
+            self._dialogue.lost(event.sender, event.octets)
         self._events.append(event)
 
     def thrown_away(self, raw: bytes) -> None:

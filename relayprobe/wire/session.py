@@ -319,6 +319,7 @@ class _Walk:
                 self.encrypted = event
             case Missing(sender="server"):
                 self.reply_lines = []
+                self.greeted = True  # or that is what is missing
                 self.due.clear()  # what is answered next cannot be told
             case Closed():
                 self.closed = event

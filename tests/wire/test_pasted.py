@@ -403,3 +403,53 @@ def test_what_login_begins_with_is_a_user_name_only_where_a_password_is_asked_fo
     begun = f"S: 220 mail ESMTP\nC: EHLO scanner\nS: 250 AUTH LOGIN\nC: AUTH LOGIN {SECRET}\n"
     assert SECRET in shown(one(begun + "S: 334 UGFzc3dvcmQ6\nC: QUIT").events)
     assert SECRET not in shown(one(begun + "S: 535 5.7.3 Authentication unsuccessful\nC: QUIT").events)
+
+
+# A text that does not begin with the greeting
+
+
+@pytest.mark.parametrize("form", [name for name in FORMS if name != "typed"])
+def test_a_text_that_begins_behind_the_greeting(form: str) -> None:
+    lines = FORMS[form].splitlines()
+    greeting = next(n for n, line in enumerate(lines) if "220 mail.example ESMTP" in line)
+    found = session("\n".join(lines[greeting + 1 :]))
+    assert found.banner is None
+    assert [attempt.accepted for attempt in found.auths] == [False]
+    assert found.greetings[-1].offers.keys() == {"AUTH"}
+    assert {f.rule.id for f in diagnose(found) if f.severity != "note"} == {"mail-from-not-auth-user"}
+    assert "The text does not begin with the server's greeting: what came before is not judged." in unseen(found)
+
+
+def test_a_text_that_begins_with_the_answer_to_what_is_missing() -> None:
+    pasted = one("S: 250 SIZE 1000\nC: MAIL FROM:<a@contoso.com>\nS: 250 ok\nC: QUIT\nS: 221 bye")
+    found = session_of(pasted.events, source=pasted.source)
+    assert [exchange.reply and exchange.reply.code for exchange in found.exchanges] == [250, 221]
+
+
+def test_a_device_that_talks_before_the_greeting_is_seen_in_a_text() -> None:
+    found = session("C: EHLO mfp01.contoso.com\nS: 220 mail\nS: 250 ok\nC: QUIT\nS: 221 bye")
+    assert "talks-before-banner" in {f.rule.id for f in diagnose(found)}
+
+
+def test_connections_one_behind_the_other_without_their_greetings() -> None:
+    lines = quoted("reply: ", "send: ").splitlines()[1:]
+    assert [len(pasted.events) for pasted in read("\n".join(lines * 2))] == 2 * [len(one("\n".join(lines)).events)]
+
+
+def test_the_tickets_that_openssl_prints_are_not_said_by_the_device() -> None:
+    ticket = (
+        "---\nPost-Handshake New Session Ticket arrived:\nSSL-Session:\n    Protocol  : TLSv1.3\n\n---\nread R BLOCK\n"
+    )
+    text = f"""CONNECTED(00000003)
+---
+New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384
+---
+250 SMTPUTF8
+EHLO mfp01.contoso.com
+{ticket}250 AUTH LOGIN
+{ticket}QUIT
+221 bye
+{ticket}closed"""
+    found = session(text)
+    assert [exchange.command and exchange.command.verb for exchange in found.exchanges] == [b"EHLO", b"QUIT"]
+    assert [up.version for _, up in found.tls] == ["TLSv1.3"]
