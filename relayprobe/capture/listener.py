@@ -336,10 +336,7 @@ class Listener:
         if not self._per_host[session.host]:
             return []
         recorders = [tap.recorder for tap in list(self._taps) if tap.host == session.host]
-        return [
-            Visit(r.id, r.row.started, None, user=_user(r.events), pop3=r.row.listener.startswith("pop3://"))
-            for r in recorders
-        ]
+        return [_visit_so_far(recorder) for recorder in recorders]
 
     def _hand_over(self, judged: Judged) -> None:
         session = judged.session
@@ -398,6 +395,14 @@ class Listener:
             log.warning("device refused", peer=host, why=why)
             if len(self._refused) > DEVICES:
                 self._refused.popitem(last=False)
+
+
+def _visit_so_far(recorder: Recorder) -> Visit:
+    """A visit that still goes on."""
+    at_pop3 = recorder.row.listener.startswith("pop3://")
+    began = at_pop3 and any(isinstance(event, Credentials) for event in recorder.events)
+    user = _user(recorder.events)
+    return Visit(recorder.id, recorder.row.started, None, user=user, pop3=at_pop3, pop3_login=began)
 
 
 def _user(events: Sequence[Event]) -> str | None:

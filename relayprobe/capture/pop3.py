@@ -126,7 +126,8 @@ class Pop3(asyncio.Protocol):
         verb, _, argument = line.strip().partition(b" ")
         match verb.upper():
             case b"USER":
-                self._known.user = secret.user_name(argument)
+                name, _, more = argument.partition(b" ")
+                self._known.user = None if more else secret.user_name(name)  # a password may stand behind it
                 self._note(Credentials(self.recorder.now(), self._shown(line), "initial", "POP3", self._known.user))
             case b"PASS":
                 known = self._known.known_of(argument)

@@ -363,11 +363,12 @@ def pop_before_smtp(session: Session, visits: Sequence[Visit]) -> Iterator[Evide
     """In old times a login to the mailbox opened the way for mail from the same address for some minutes. Office 365
     does not do that: it wants the login in SMTP itself, and refuses MAIL FROM without one."""
     if session.pop3:
-        yield Evidence(0, "the device logged in at the POP3 listener, where it sends nothing")
+        if (login := session.pop3_login) is not None:
+            yield Evidence(login, "the device logged in at the POP3 listener, where it sends nothing")
         return
     asked = next(session.commands(b"USER", b"APOP"), None)
     if asked and asked.command:
         yield Evidence(asked.event, f"{asked.command.verb.decode()}, a command of POP3, was sent to the mail server")
-    came_before = any(visit.pop3 and visit.started <= session.started for visit in visits)
+    came_before = any(visit.pop3_login and visit.started <= session.started for visit in visits)
     if came_before and session.envelopes and not session.auths:
         yield Evidence(session.envelopes[0].event, "mail came without a login, after a login by POP3")

@@ -290,7 +290,8 @@ class Dialogue:
             valid = secret.unbase64(line.strip()) is not None
             self._credentials(secret.masked_line(line), "stray", at, valid, ignored=not answered)
         else:
-            self._out.append(Line(at, "client", line, self.tls, omitted, not answered and not self._closing))
+            shown = secret.masked_argument(line, said, self._seen_auth)
+            self._out.append(Line(at, "client", shown, self.tls, omitted, not answered and not self._closing))
             self._refused_data = False
             if said.verb == b"DATA":
                 due = "data"

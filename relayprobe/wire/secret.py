@@ -32,8 +32,9 @@ _TOKEN = re.compile(rb"[A-Za-z0-9+/=_-]{8,}")
 _ANNOUNCED = re.compile(
     rb"AUTH|AUHT|\bPASS|PASSW|\bPWD|\bLOGIN\b|\bPLAIN\b|BEARER|COOKIE:|SECRET|TOKEN|://[^/\s]*@", re.IGNORECASE
 )
+_BARE = frozenset(b"DATA EXPN HELP NOOP QUIT RSET STARTTLS TURN VRFY".split())
 _DIGEST = re.compile(rb"[0-9a-fA-F]{32}")
-_HIDDEN = re.compile(rb"[\s\0]AUTH\s+[A-Z0-9]", re.IGNORECASE)
+_HIDDEN = re.compile(rb"[\x00-\x20\x7f-\xff]AUTH\s+[A-Z0-9]", re.IGNORECASE)
 
 
 class Exchange:
@@ -171,8 +172,16 @@ def may_be_secret(line: bytes, after_auth: bool) -> bool:
 
 
 def hides_auth(line: bytes) -> bool:
-    """Whether an AUTH command stands behind a bare CR or a NUL within the line of another command."""
+    """Whether an AUTH command stands within the line of another, behind a blank, a bare CR or an octet that is no
+    text."""
     return b"UTH" in line.upper() and _HIDDEN.search(line) is not None
+
+
+def masked_argument(line: bytes, said: command.Command, after_auth: bool) -> bytes:
+    """A line without what follows a command that takes nothing, or nothing that matters, where it may be a secret."""
+    if said.verb not in _BARE or not said.argument or not may_be_secret(said.argument, after_auth):
+        return line
+    return said.verb + b" " + masked_line(line)
 
 
 def ntlm_user(raw: bytes) -> str | None:

@@ -221,6 +221,15 @@ class Session:
         return self.listener.startswith("pop3://")
 
     @property
+    def pop3_login(self) -> int | None:
+        """Where the device began a login by POP3; None where it did not, as what looks for open ports does not."""
+        if not self.pop3:
+            return None
+        return next(
+            (e.event for e in self.exchanges if e.command is None or e.command.verb in (b"USER", b"APOP")), None
+        )
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """The messages that were accepted."""
         return tuple(e.message for e in self.envelopes if e.message and e.message.reply and e.message.reply.positive)

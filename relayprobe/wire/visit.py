@@ -24,7 +24,8 @@ class Visit:
 
     `name`: what the device called itself in its first greeting. `user`: the login, None where none was made or it is
     not known yet. `mails`: when the latest messages were accepted. `refusal`: code and stage of the last permanent
-    refusal, as `535 auth`, None where there was none. `pop3`: it was a login at the POP3 listener.
+    refusal, as `535 auth`, None where there was none. `pop3`: it was at the POP3 listener, and with
+    `pop3_login` a login was begun there.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Visit:
     refusal: str | None = None
     tls_failed: bool = False
     pop3: bool = False
+    pop3_login: bool = False
 
     def open_at(self, moment: float) -> bool:
         """Whether it was going on at that time."""
@@ -56,6 +58,7 @@ def visit_of(session: Session) -> Visit:
         refusal=refusal_of(session),
         tls_failed=bool(session.tls_failures),
         pop3=session.pop3,
+        pop3_login=session.pop3_login is not None,
     )
 
 

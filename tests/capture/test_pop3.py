@@ -68,6 +68,7 @@ async def test_mail_without_a_login_after_it_is_explained(pop3: Running) -> None
         f"PASS {PASSWORD}",
         f"pass {PASSWORD}",
         f"USER {USER}:{PASSWORD}",
+        f"USER {USER} {PASSWORD}",
         f"STAT {PASSWORD}",
         f"{PASSWORD}",
         f"LOGIN {PASSWORD}",

@@ -54,6 +54,10 @@ DIALOGUES = {
     "a caret for octet 1": f"S: 220 x\nC: AUTH XOAUTH2 {CARET}\nS: 535 no",
     "name and password in one": f"S: 220 x\nC: AUTH LOGIN {BOTH}\nS: 334 UGFzc3dvcmQ6\nC: {P}\nS: 535 no",
     "pop3": f"S: 220 x\nC: USER {USER}\nS: 500 ?\nC: PASS {PASSWORD}\nS: 500 ?",
+    "behind a command": f"S: 220 x\nC: AUTH PLAIN {PLAIN}\nS: 535 no\nC: QUIT {P}\nS: 221 x\nC: noop {PASSWORD}",
+    "base64 behind a command": f"S: 220 x\nC: RSET {P}\nS: 250 x\nC: HELP {PLAIN}\nS: 502 no",
+    "behind an octet that is no text": f"S: 220 x\nC~ EHLO mfp\\x85AUTH PLAIN {PLAIN}\\r\\n\nS: 501 no",
+    "behind a bare CR and more": f"S: 220 x\nC~ EHLO mfp\\r\\x80AUTH PLAIN {PLAIN}\\r\\n\nS: 501 no",
     "cram": f"S: 220 x\nC: AUTH CRAM-MD5\nS: 334 PDE+\nC: {CRAM}\nS: 235 ok",
 }
 
