@@ -97,7 +97,8 @@ def _tls_of(session: Session) -> Tls:
         return "modern"
     offered = [sent.hello for _, sent in session.hellos if sent.hello]
     if not offered:
-        return "none" if session.envelopes or session.auths else "modern"  # nothing was seen to speak against it
+        unknown = "tls" in session.withheld or not (session.envelopes or session.auths)
+        return "modern" if unknown else "none"  # nothing was seen to speak against it
     best = max(offered, key=lambda hello: hello.best_version)
     too_old = best.best_version < tls.OLDEST_VERSION or (best.suites and tls.TAKEN.isdisjoint(best.suites))
     return "old" if too_old else "modern"
@@ -105,6 +106,8 @@ def _tls_of(session: Session) -> Tls:
 
 def _login_of(session: Session) -> Login:
     mechanisms = {attempt.mechanism for attempt in session.auths}
+    if "login" in session.withheld:
+        return "LOGIN"  # it could not be seen
     if not mechanisms:
         return "none"
     if "XOAUTH2" in mechanisms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -15,6 +15,14 @@ WORST_FIRST: tuple[Severity, ...] = ("error", "warning", "note")
 
 ENOUGH = 20
 """Pieces of evidence that a finding holds: a thousand mails with the same fault say no more than twenty."""
+
+_HINGES: Mapping[str, frozenset[str]] = {
+    "tls": frozenset(("no-tls", "auth-before-starttls")),
+    "login": frozenset(
+        "no-auth auth-not-advertised auth-plain-only auth-cram-md5-no-fallback auth-ntlm-or-gssapi-first".split()
+    ),
+}
+"""Rules that say nothing of a device from which TLS or AUTH LOGIN was withheld."""
 
 Seen = tuple[tuple[Rule, tuple[Evidence, ...]], ...]
 """What the rules saw, before it is weighed for a mode."""
@@ -68,7 +76,10 @@ def diagnose(session: Session, visits: Sequence[Visit] = (), mode: str | None = 
 def look(session: Session, visits: Sequence[Visit] = ()) -> Seen:
     """What every rule sees, whatever the mode."""
     seen = []
+    mute = frozenset[str]().union(*(_HINGES[what] for what in session.withheld))
     for rule in [RULES["pop-before-smtp"]] if session.pop3 else RULES.values():  # no mail goes by POP3
+        if rule.id in mute:
+            continue
         pieces = rule.look(session, visits)
         first = next(pieces, None)  # most rules see nothing
         if first is not None:

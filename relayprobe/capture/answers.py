@@ -64,13 +64,15 @@ class Accept:
     `starttls`: whether it is offered. `tls`: how hands are shaken, where it is not as the listener does. `patient`: a
     text that looks ended is taken for ended when nothing follows. `waits`: a new device is given a moment to begin with
     TLS; `hello_wait`: how long, in seconds, where it is not as usual. `lenient`: noise in front of a command is passed
-    over. `delay`: seconds that a refused login and an unknown command are kept waiting.
+    over. `interview`: what is offered is a question, and less than there is. `delay`: seconds that a refused login and
+    an unknown command are kept waiting.
     """
 
     patient = True
     waits = True
     lenient = True
     delay = 0.0
+    interview = False
     hello_wait: float | None = None
 
     def __init__(

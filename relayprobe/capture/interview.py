@@ -25,6 +25,8 @@ WAIT = 2.0
 class Interviewer(Accept):
     """Answers one connection with the offer that is its question."""
 
+    interview = True
+
     def __init__(
         self, name: str, offer: Offer, *, accounts: Mapping[str, str], message_size: int, tls: ssl.SSLContext | None
     ) -> None:

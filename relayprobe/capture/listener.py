@@ -149,7 +149,9 @@ class Listener:
         self._judged = judged
         self._clock = clock
         self._template = PatientSMTP(manner.answers, manner.limits, self.loop)
-        self._context = json.dumps({"mode": manner.mode, "imitate": manner.imitate, "site": asdict(manner.site)})
+        context = {"mode": manner.mode, "imitate": manner.imitate, "site": asdict(manner.site)}
+        self._context = json.dumps(context)
+        self._asking = json.dumps({**context, "interview": True})  # of a session that is part of an interview
         self._taps: set[Connection] = set()
         self._per_host: Counter[str] = Counter()
         self._refused: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -257,7 +259,10 @@ class Listener:
     def smtp(self, tap: Tap) -> PatientSMTP:
         """The SMTP side of a new session."""
         chosen = self.manner.answers_for
-        return self._template.clone(tap, chosen(tap.host, tap.id) if chosen else self.manner.answers)
+        answers = chosen(tap.host, tap.id) if chosen else self.manner.answers
+        if answers.interview:
+            tap.recorder.row = replace(tap.recorder.row, context=self._asking)
+        return self._template.clone(tap, answers)
 
     @property
     def behind(self) -> bool:
@@ -321,7 +326,13 @@ class Listener:
     def _judge(self, row: Row, events: list[Event]) -> Judged:
         manner = self.manner
         session = session_of(
-            events, id=row.id, started=row.started, mode=manner.mode, imitate=manner.imitate, site=manner.site
+            events,
+            id=row.id,
+            started=row.started,
+            mode=manner.mode,
+            imitate=manner.imitate,
+            interview=row.context == self._asking,
+            site=manner.site,
         )
         visits = within([*self._visits.get(session.host, ()), *self._open(session)], session)
         findings: tuple[Finding, ...] = ()

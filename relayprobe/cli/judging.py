@@ -78,6 +78,7 @@ def load(archive: Archive, row: Row, *, site: Site | None = None, whole: bool = 
         started=row.started,
         mode=context.get("mode"),
         imitate=context.get("imitate"),
+        interview=context.get("interview") is True,
         site=site or site_from_object(context.get("site") or {}),
     )
 

@@ -43,6 +43,7 @@ def session_object(session: Session) -> dict[str, Any]:
         "started": session.started,
         "mode": session.mode,
         "imitate": session.imitate,
+        "interview": session.interview,
         "source": session.source,
         "site": asdict(session.site),
         "events": events,
@@ -112,6 +113,7 @@ def session_from_object(thing: Mapping[str, Any]) -> Session:
             started=float(inner.get("started") or 0.0),
             mode=inner.get("mode"),
             imitate=inner.get("imitate"),
+            interview=inner.get("interview") is True,
             site=site_from_object(inner.get("site") or {}),
             source=next((known for known in get_args(Source) if known == inner.get("source")), "live"),
         )

@@ -1,5 +1,6 @@
 """What a session cannot show because of how it was captured: said with the findings, for what was not seen was not
-judged either. A session that a listener of ours captured shows everything."""
+judged either. A session that a listener of ours captured shows everything, but for what an
+interview kept from the device."""
 
 from __future__ import annotations
 
@@ -22,6 +23,13 @@ def unseen(session: Session) -> tuple[str, ...]:
 
 
 def _unseen(session: Session) -> Iterator[str]:
+    if session.withheld:
+        kept = {"tls": "STARTTLS", "login": "AUTH LOGIN"}
+        what = " and ".join(words for name, words in kept.items() if name in session.withheld)
+        yield (
+            f"This was a test send of an interview, in which {what} was kept from the device on purpose: what it does "
+            "where that is offered is in the other sends, and in the table at the end of the interview."
+        )
     if session.source == "live":
         return
     if session.source in _OF_SOURCE:

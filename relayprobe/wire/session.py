@@ -191,6 +191,7 @@ class Session:
     events: tuple[Event, ...]
     mode: str | None = None  # as stated by --mode
     imitate: str | None = None
+    interview: bool = False
     site: Site = field(default_factory=Site)
     source: Source = "live"
 
@@ -214,6 +215,20 @@ class Session:
     def pinned_to_tls(self) -> bool:
         """Whether the listener was for TLS on connect, by its `tls://` or by its port, 465."""
         return self.listener.startswith("tls://") or self.listener.endswith(":465")
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """What was kept from the device on purpose in an interview, `tls` or `login`: its not using it says nothing."""
+        asked = [greeting for greeting in self.greetings if greeting.verb == "EHLO"]
+        if not self.interview or not asked:
+            return frozenset()
+        tls = any(greeting.tls or "STARTTLS" in greeting.offers for greeting in asked)
+        login = any("LOGIN" in greeting.mechanisms for greeting in asked)
+        return frozenset(
+            what
+            for what, offered in (("tls", tls), ("login", login))
+            if not offered  # type: ignore[misc]
+        )
 
     @property
     def pop3(self) -> bool:
@@ -258,6 +273,7 @@ def session_of(
     started: float = 0.0,
     mode: str | None = None,
     imitate: str | None = None,
+    interview: bool = False,
     site: Site | None = None,
     source: Source = "live",
 ) -> Session:
@@ -276,6 +292,7 @@ def session_of(
         events=tuple(events),
         mode=mode,
         imitate=imitate,
+        interview=interview,
         site=site or Site(),
         source=source,
         banner=walk.banner,

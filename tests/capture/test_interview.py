@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import json
 import socket
 import ssl
 import warnings
@@ -17,7 +18,10 @@ import pytest
 
 from relayprobe.advice.interview import MOST_SENDS, table
 from relayprobe.capture.interview import Interviews, Progress
+from relayprobe.capture.listener import Judged
 from relayprobe.capture.tls import own_certificate, server_context
+from relayprobe.report.objects import session_from_object, session_object
+from relayprobe.report.unseen import unseen
 from tests.capture.conftest import PASSWORD, USER, Running
 
 
@@ -268,8 +272,8 @@ KNOWN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 
 
-async def interviewed(start: Any, folder: Path, device: Simulated) -> list[Progress]:
-    """Let a device send until its interview is over."""
+async def interviewed(start: Any, folder: Path, device: Simulated, found: list[Judged] | None = None) -> list[Progress]:
+    """Let a device send until its interview is over. `found`: what was judged on the way is put there."""
     paths = own_certificate(folder, "relayprobe.local")
     if device.trust:
         device.trust = folder / device.trust
@@ -289,6 +293,8 @@ async def interviewed(start: Any, folder: Path, device: Simulated) -> list[Progr
             await asyncio.sleep(0.01)
         for judged in running.judged[heard:]:
             heard += 1
+            if found is not None:
+                found.append(judged)
             if progress := interviews.heard(judged.session):
                 steps.append(progress)
         if steps and steps[-1].next is None:
@@ -311,3 +317,19 @@ async def test_after_the_interview_the_device_is_answered_as_usual(start: Any, t
     steps = await interviewed(start, tmp_path, Simulated(tls="none", mechanisms=(), must_login=False))
     assert steps[-1].next is None
     assert len(steps) <= 3
+
+
+async def test_what_was_kept_from_the_device_is_not_held_against_it(start: Any, tmp_path: Path) -> None:
+    judged: list[Judged] = []
+    device = Simulated(must_tls=False, must_login=False, mechanisms=("CRAM-MD5", "LOGIN"))
+    await interviewed(start, tmp_path, device, judged)
+    kept = [each.session.withheld for each in judged]
+    assert {"tls"} in kept
+    assert {"login"} in kept
+    for each in judged:
+        wrong = {finding.rule.id for finding in each.findings if finding.severity == "error"}
+        assert wrong.isdisjoint(("no-tls", "auth-before-starttls", "no-auth", "auth-cram-md5-no-fallback"))
+        assert session_from_object(session_object(each.session)).withheld == each.session.withheld
+        assert json.loads(each.row.context)["interview"]
+    said = " ".join(unseen(next(each.session for each in judged if each.session.withheld == {"login"})))
+    assert "AUTH LOGIN was kept from the device on purpose" in said
