@@ -92,6 +92,8 @@ class Interviews:
         interview = self._devices.get(session.host)
         if offer is None or interview is None or interview.next is None:
             return None
+        if session.closed and session.closed.how == "shutdown":
+            return None  # it was relayprobe that broke it off
         interview.answers.append((offer, _light(session)))
         profile = profile_of(interview.answers)
         interview.next = next_offer(profile)

@@ -224,11 +224,7 @@ class Session:
             return frozenset()
         tls = any(greeting.tls or "STARTTLS" in greeting.offers for greeting in asked)
         login = any("LOGIN" in greeting.mechanisms for greeting in asked)
-        return frozenset(
-            what
-            for what, offered in (("tls", tls), ("login", login))
-            if not offered  # type: ignore[misc]
-        )
+        return frozenset(what for what, offered in (("tls", tls), ("login", login)) if not offered)
 
     @property
     def pop3(self) -> bool:

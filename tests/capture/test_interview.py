@@ -333,3 +333,17 @@ async def test_what_was_kept_from_the_device_is_not_held_against_it(start: Any, 
         assert json.loads(each.row.context)["interview"]
     said = " ".join(unseen(next(each.session for each in judged if each.session.withheld == {"login"})))
     assert "AUTH LOGIN was kept from the device on purpose" in said
+
+
+async def test_a_send_that_relayprobe_broke_off_is_no_answer(start: Any, tmp_path: Path) -> None:
+    paths = own_certificate(tmp_path, "relayprobe.local")
+    new_tls = server_context(*paths)
+    interviews = Interviews("relayprobe.local", accounts={}, message_size=10**6, new_tls=new_tls)
+    running: Running = await start(tls=server_context(*paths), answers_for=interviews.answers_for)
+    with socket.create_connection(running.address, timeout=10) as device:
+        device.setblocking(False)
+        await asyncio.get_running_loop().sock_recv(device, 100)
+        await running.listener.stop()
+    [judged] = running.judged
+    assert judged.session.interview
+    assert interviews.heard(judged.session) is None
