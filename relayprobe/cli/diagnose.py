@@ -76,8 +76,10 @@ def command(
 
 
 def has_errors(judgement: Judgement) -> bool:
-    """Whether Office 365 refuses something in it."""
-    return any(finding.severity == "error" for finding in judgement.findings)
+    """Whether Office 365 refuses something in it, or another server did."""
+    from relayprobe.advice.refused import refusals_of
+
+    return bool(refusals_of(judgement.session)) or any(finding.severity == "error" for finding in judgement.findings)
 
 
 def _print(terminal: Terminal, judgement: Judgement, *, as_json: bool) -> None:
@@ -88,11 +90,14 @@ def _print(terminal: Terminal, judgement: Judgement, *, as_json: bool) -> None:
         thing = report_object(session, judgement.findings, judgement.verdicts, judgement.advice)
         sys.stdout.write(json.dumps(thing) + "\n")
         return
+    from relayprobe.advice.refused import refusals_of
+    from relayprobe.report.explained import refusals_text
     from relayprobe.report.text import conclusion
     from relayprobe.report.visible import visible
 
     origin = f" from {visible(session.peer)}" if session.peer else ""
     terminal.line(("heading", f"--- Session {visible(session.id)}{origin} ---"))
+    terminal.lines(refusals_text(refusals_of(session)))
     terminal.lines(conclusion(session, judgement.findings, judgement.verdicts, judgement.advice))
     terminal.line(("", ""))
 

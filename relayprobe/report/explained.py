@@ -1,6 +1,6 @@
 """What a pasted reply or a vendor's code means, in words for a terminal and as JSON objects.
 
-Nothing of what was pasted is printed: only what is known of it.
+Nothing of what was pasted is printed, only what is known of it; a server's refusal in a capture is quoted.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from relayprobe.advice.refused import Refusal
 from relayprobe.office365.modes import MODES
 from relayprobe.office365.recognise import CLASSES, Match, Recognised, Unknown
 from relayprobe.office365.replies import ANSWERS, Answer, Retry, Stage
 from relayprobe.office365.replies.normal import Normal
 from relayprobe.report.text import MODE_NAMES, WIDTH, Styled
+from relayprobe.report.visible import visible
 from relayprobe.rules import RULES, Rule
 from relayprobe.rules.codes import Code, Text, rules_meant
 
@@ -39,6 +41,28 @@ FEW = 2
 """Meanings of a number that are explained in full; of more, each gets a few lines."""
 
 HEAD = "  "
+QUOTED = 300
+"""Characters of a refusal that are quoted: kilobytes of a server's insides may follow."""
+
+
+def refusals_text(refusals: Sequence[Refusal]) -> Iterator[Styled]:
+    """What another server refused, quoted and explained."""
+    for refusal in refusals:
+        quoted = visible(refusal.reply.text)
+        shown = quoted if len(quoted) <= QUOTED else quoted[:QUOTED] + "..."
+        yield from _said(f"The server refused {refusal.to}: {shown}", "", "error")
+        yield from explanation(refusal.found)
+        yield "", ""
+
+
+def refusal_object(refusal: Refusal) -> dict[str, Any]:
+    """One of them as a JSON object."""
+    return {
+        "event": refusal.event,
+        "to": refusal.to,
+        "reply": refusal.reply.text,
+        "explained": explanation_object(refusal.found),
+    }
 
 
 def explanation(found: Recognised, texts: Sequence[Text] = (), codes: Sequence[Code] = ()) -> Iterator[Styled]:

@@ -8,7 +8,9 @@ from typing import Any, get_args
 
 from relayprobe.advice.choice import Advice
 from relayprobe.advice.findings import Finding
+from relayprobe.advice.refused import refusals_of
 from relayprobe.advice.verdicts import Verdict
+from relayprobe.report.explained import refusal_object
 from relayprobe.report.unseen import unseen
 from relayprobe.wire.codec import from_object, to_object
 from relayprobe.wire.events import TlsHello
@@ -58,6 +60,7 @@ def report_object(
         "format": FORMAT,
         "session": session_object(session),
         "unseen": list(unseen(session)),
+        "refused": [refusal_object(refusal) for refusal in refusals_of(session)],
         "findings": [finding_object(finding) for finding in findings],
         "verdicts": [
             {

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from relayprobe.advice.choice import RELAY_HINT, Advice
 from relayprobe.advice.findings import Finding
+from relayprobe.advice.refused import refusals_of
 from relayprobe.advice.verdicts import Verdict
 from relayprobe.report.unseen import unseen
 from relayprobe.report.visible import visible, visible_line
@@ -168,12 +169,13 @@ def dialogue(session: Session, findings: Sequence[Finding] = ()) -> Iterator[Sty
 
 def findings_text(session: Session, findings: Sequence[Finding]) -> Iterator[Styled]:
     """The findings in words: what happened, why Office 365 minds, what to do."""
+    more = " more" if refusals_of(session) else ""
     if not findings:
         where = " in what could be read" if session.encrypted else ""
-        yield "good", f"Nothing was found{where} that Office 365 would mind."
+        yield "good", f"Nothing{more} was found{where} that Office 365 would mind."
         return
     if findings[0].severity == "note":
-        yield "good", "Nothing was found that Office 365 would refuse or put off."
+        yield "good", f"Nothing{more} was found that Office 365 would refuse or put off."
     for before, finding in zip([None, *findings], findings, strict=False):
         if finding.severity == "note" and (before is None or before.severity != "note"):
             yield "", ""

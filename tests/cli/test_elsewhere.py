@@ -268,3 +268,19 @@ def test_a_file_with_many_sessions_cannot_be_compared(folder: Path, tmp_path: Pa
     again = Talk(("192.168.1.21", 50000), at=STARTED + 5).open().say(PLAIN).close()
     path = file(tmp_path, pcap(Talk().open().say(PLAIN).close().packets + again.packets))
     assert refusal(run("diagnose", "--compare", path, path)).startswith(f"{path} has more than one session")
+
+
+def test_a_refusal_in_a_text_is_quoted_explained_and_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "swaks.txt"
+    file.write_text(
+        "S: 220 x\nC: EHLO mfp01.contoso.com\nS: 250 x\nC: MAIL FROM:<a@contoso.com>\n"
+        "S: 550 5.7.64 TenantAttribution; Relay Access Denied \x1b[31m\nC: QUIT\nS: 221 x\n"
+    )
+    told = run("diagnose", file)
+    assert told.exit_code == 1
+    assert "The server refused MAIL FROM: 550 5.7.64 TenantAttribution; Relay Access Denied" in told.stdout
+    assert "\x1b" not in told.stdout
+    assert "connector" in told.stdout
+    [refused] = json.loads(run("diagnose", file, "--json").stdout)["refused"]
+    assert refused["to"] == "MAIL FROM"
+    assert refused["explained"]["answers"][0]["enhanced"] == "5.7.64"
