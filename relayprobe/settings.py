@@ -21,6 +21,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
+_DOMAIN = re.compile(r"[^\s@/:.,]+(\.[^\s@/:.,]+)*")  # not only ASCII, for a domain may be internationalized
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -66,6 +67,21 @@ def _names(value: Any) -> Any:
     return tuple(value)
 
 
+def _domains(value: Any) -> Any:
+    for name in (names := _names(value)):
+        if not _DOMAIN.fullmatch(name):
+            raise ValueError(f"{name!r} is no domain: write what stands behind the @, such as contoso.com")
+    return names
+
+
+def _mailboxes(value: Any) -> Any:
+    for name in (names := _names(value)):
+        local, _, domain = name.rpartition("@")
+        if not local or not _DOMAIN.fullmatch(domain):
+            raise ValueError(f"{name!r} is no address: write one such as anna@contoso.com")
+    return names
+
+
 def _address(value: Any) -> Any:
     try:
         return str(ipaddress.ip_address(value))
@@ -86,6 +102,9 @@ HostName = Annotated[str, BeforeValidator(_host_name)]
 Cidr = Annotated[Network, BeforeValidator(_network)]
 Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Domains = Annotated[tuple[str, ...], BeforeValidator(_domains)]
+Mailboxes = Annotated[tuple[str, ...], BeforeValidator(_mailboxes)]
+PortNumber = Annotated[int, BeforeValidator(_count), Field(gt=0, le=65535)]
 Address = Annotated[str, BeforeValidator(_address)]
 Mechanism = Literal["LOGIN", "PLAIN", "XOAUTH2", "CRAM-MD5", "NTLM"]
 ModeName = Literal["submission", "direct-send", "connector"]
@@ -103,24 +122,24 @@ class Section(BaseModel):
 class SiteSettings(Section):
     """What is known of the place the devices send from."""
 
-    domains: Names = ()
+    domains: Domains = ()
     public_ip: Address | None = None
     connector: bool = False
-    mx: str | None = None
+    mx: HostName | None = None
     static_ip: bool | None = None
     basic_auth: bool = True
     oauth: bool | None = None
     hve: bool | None = None
     acs: bool | None = None
     reject_direct_send: bool | None = None
-    blocked_ports: tuple[Count, ...] = ()
+    blocked_ports: tuple[PortNumber, ...] = ()
 
 
 class ImitateSettings(Section):
     """What is so in the organization that is imitated."""
 
-    send_as: dict[str, Names] = Field(default_factory=dict)
-    recipients: Names = ()
+    send_as: dict[str, Mailboxes] = Field(default_factory=dict)
+    recipients: Mailboxes = ()
     connector: bool = True
     reject_direct_send: bool = False
     smtp_auth: SmtpAuth = "on"

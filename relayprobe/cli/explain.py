@@ -25,12 +25,13 @@ def command(
     from relayprobe.office365.recognise import LONGEST, recognise
     from relayprobe.report.explained import explanation, explanation_object
     from relayprobe.rules.codes import codes_in, look_up, texts_in
+    from relayprobe.wire.pasted import decoded
 
     if not text:
         fail('there is nothing to explain: `relayprobe explain "550 5.7.64 ..."`, or - to read standard input')
     said = " ".join(text)
     if said == "-":
-        said = sys.stdin.buffer.read(4 * LONGEST + 4).decode(errors="replace")
+        said = decoded(sys.stdin.buffer.read(4 * LONGEST + 4))
     found = recognise(said)
     texts = texts_in(said[:LONGEST])
     codes = codes_in(said[:LONGEST])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import click
 
 from relayprobe.cli.options import common, fail, option
 from relayprobe.cli.terminal import Terminal
+
+_REPLY = re.compile(r"\s*[2-5](?:\d\d\b|\.\d+\.\d+)")
 
 
 @click.command("rules")
@@ -35,6 +38,7 @@ def command(
             fail("RULE and --code exclude each other: leave one out")
         _explain(code, as_json, no_color)
         return
+    rule = rule.lower() if rule is not None else None
     if rule is not None and rule not in RULES:
         near = difflib.get_close_matches(rule, RULES, n=1)
         hint = f"did you mean {near[0]}?" if near else "`relayprobe rules` lists them all"
@@ -48,11 +52,14 @@ def command(
 
 
 def _explain(written: str, as_json: bool, no_color: bool) -> None:
+    from relayprobe.office365.recognise import recognise
     from relayprobe.report.explained import code_object, code_page
     from relayprobe.rules.codes import KNOWN_FROM, look_up, nearest
 
     codes = look_up(written)
     if not codes:
+        if recognise(written).matches or _REPLY.match(written):
+            fail(f"{written[:64]!r} looks like a reply of a mail server: `relayprobe explain` tells what it means")
         near = nearest(written)
         hint = f"the nearest is {near}" if near else "none is like it"
         fail(f"no code {written[:64]!r} is known: {hint}; known are those of {'; '.join(KNOWN_FROM)}")

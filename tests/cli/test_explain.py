@@ -50,6 +50,8 @@ def test_words_need_no_quotes_and_may_come_from_standard_input() -> None:
     )
     assert piped.stdout == run("explain", REFUSED).stdout
     assert run("explain", "-", "550", "5.7.64").exit_code == 0
+    wide = CliRunner().invoke(main, ["explain", "-"], input=REFUSED.encode("utf-16"))  # what PowerShell writes
+    assert wide.stdout == run("explain", REFUSED).stdout
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.line[:40])
@@ -119,6 +121,7 @@ def test_a_code_that_is_not_known() -> None:
     said = refusal(run("rules", "--code", "16#51O8"))
     assert said.startswith("no code '16#51O8' is known: the nearest is 16#5108; known are those of Beckhoff")
     assert "none is like it" in refusal(run("rules", "--code", "zzz"))
+    assert "`relayprobe explain` tells what it means" in refusal(run("rules", "--code", "5.7.57"))
     assert "leave one out" in refusal(run("rules", "no-tls", "--code", "5108"))
 
 

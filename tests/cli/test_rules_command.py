@@ -25,5 +25,6 @@ def test_a_rule_is_explained(id: str) -> None:
 
 
 def test_a_rule_that_is_not_there() -> None:
+    assert run("rules", "NO-TLS").stdout == run("rules", "no-tls").stdout
     assert refusal(run("rules", "notls")) == "there is no rule 'notls': did you mean no-tls?"
     assert refusal(run("rules", "xyz")) == "there is no rule 'xyz': `relayprobe rules` lists them all"

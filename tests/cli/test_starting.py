@@ -36,6 +36,13 @@ NEAR = "127.0.0.1:0"
         ("[site]\ndomain = ['x']", "unknown key site.domain in {}: did you mean site.domains?"),
         ("[limits]\nconnection = 5", "unknown key limits.connection in {}: did you mean limits.connections?"),
         ("[imitate]\ndomains = ['contoso.com']", "unknown key imitate.domains in {}: did you mean site.domains?"),
+        (
+            "[site]\ndomains = ['@contoso.com']",
+            "site.domains in {}: '@contoso.com' is no domain: write what stands behind",
+        ),
+        ("[site]\nblocked_ports = [70000]", "site.blocked_ports.0 in {}: Input should be less than or equal to 65535"),
+        ("[site]\nmx = 'http://x'", "site.mx in {}: write a host name"),
+        ("[imitate]\nrecipients = ['anna']", "imitate.recipients in {}: 'anna' is no address: write one such as anna@"),
         ("[log]\nxyz = 5", "unknown key log.xyz in {}: known here: file, form"),
         ("[limits]\nconnections = 'many'", "limits.connections in {}: "),
         ("[limits]\nconnections = 0", "limits.connections in {}: "),
