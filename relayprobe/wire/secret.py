@@ -33,6 +33,7 @@ _ANNOUNCED = re.compile(
     rb"AUTH|AUHT|\bPASS|PASSW|\bPWD|\bLOGIN\b|\bPLAIN\b|BEARER|COOKIE:|SECRET|TOKEN|://[^/\s]*@", re.IGNORECASE
 )
 _BARE = frozenset(b"DATA EXPN HELP NOOP QUIT RSET STARTTLS TURN VRFY".split())
+_PARAMETER = re.compile(rb"(BODY=(7BIT|8BITMIME|BINARYMIME)|SIZE=[0-9]{1,12})", re.IGNORECASE)  # those of MAIL
 _DIGEST = re.compile(rb"[0-9a-fA-F]{32}")
 _HIDDEN = re.compile(rb"[\x00-\x20\x7f-\xff]AUTH\s+[A-Z0-9]", re.IGNORECASE)
 
@@ -179,7 +180,9 @@ def hides_auth(line: bytes) -> bool:
 
 def masked_argument(line: bytes, said: command.Command, after_auth: bool) -> bytes:
     """A line without what follows a command that takes nothing, or nothing that matters, where it may be a secret."""
-    if said.verb not in _BARE or not said.argument or not may_be_secret(said.argument, after_auth):
+    if said.verb not in _BARE or not said.argument or _PARAMETER.fullmatch(said.argument):
+        return line
+    if not may_be_secret(said.argument, after_auth):
         return line
     return said.verb + b" " + masked_line(line)
 
