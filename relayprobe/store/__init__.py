@@ -5,18 +5,24 @@ from relayprobe.store.errors import StoreDamaged, StoreError, StoreFull
 from relayprobe.store.folder import BodyFile, free
 from relayprobe.store.retention import Retention
 from relayprobe.store.row import Row, host_of
+from relayprobe.store.spool import Attempt, Mail, Recipient, Spool, Text
 from relayprobe.store.writer import Store
 
 __all__ = [
     "Archive",
+    "Attempt",
     "BodyFile",
     "Filter",
+    "Mail",
+    "Recipient",
     "Retention",
     "Row",
+    "Spool",
     "Store",
     "StoreDamaged",
     "StoreError",
     "StoreFull",
+    "Text",
     "free",
     "host_of",
 ]

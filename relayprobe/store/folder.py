@@ -11,7 +11,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from relayprobe.store.errors import StoreError, in_words
@@ -157,6 +157,18 @@ class BodyFile:
             os.close(self._descriptor)
             self._descriptor = -1
             self._closed(self.size)
+
+
+def make_durable(paths: Sequence[Path]) -> None:
+    """Wait until files and their names are on the disk for good. Raises OSError."""
+    for path in (*paths, *{path.parent for path in paths}):
+        if sys.platform == "win32" and path.is_dir():
+            continue
+        descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | _BINARY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_body(path: Path, chunk: int = 65536) -> Iterator[bytes]:

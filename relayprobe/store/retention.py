@@ -35,6 +35,12 @@ _SMALL = 32 * 1024 * 1024  # octets of a database that is written anew as a whol
 _STRAY = 3600.0  # seconds after which a file without a session has none coming
 _PATIENCE = 20  # milliseconds that readers may hold up the emptying of the log
 
+# A session whose mail is still to be delivered stays, however old it is, and whatever room it takes.
+_DONE_WITH = (
+    "ended IS NOT NULL AND NOT EXISTS "
+    "(SELECT 1 FROM mails WHERE session = sessions.id AND state IN ('waiting', 'sending', 'held'))"
+)
+
 _Key = tuple[int, str]  # rowid and id of a session: a damaged id would be chosen for ever, and never found
 
 Trim = Callable[[bytes], bytes]
@@ -68,6 +74,7 @@ def sweep(
     ):
         purged = True
         yield
+    _old_notices(connection, retention.session_age, now)
     ages = [age for age in (retention.session_age, retention.body_age) if age is not None]
     if ages:
         _strays(connection, folder, now - min(ages))
@@ -79,7 +86,7 @@ def sweep(
 def _old_sessions(connection: sqlite3.Connection, folder: Path, age: float | None, now: float) -> Iterator[None]:
     if age is None:
         return
-    oldest = "SELECT rowid, id FROM sessions WHERE started < ? AND ended IS NOT NULL ORDER BY started LIMIT ?"
+    oldest = f"SELECT rowid, id FROM sessions WHERE started < ? AND {_DONE_WITH} ORDER BY started LIMIT ?"
     while keys := _keys(connection, oldest, now - age, _BITE):
         _forget(connection, folder, keys)
         yield
@@ -114,7 +121,7 @@ def _old_bodies(
     if age is None:
         return
     oldest = (
-        "SELECT rowid, id FROM sessions WHERE started < ? AND ended IS NOT NULL AND purged = 0 ORDER BY started LIMIT ?"
+        f"SELECT rowid, id FROM sessions WHERE started < ? AND {_DONE_WITH} AND purged = 0 ORDER BY started LIMIT ?"
     )
     while keys := _keys(connection, oldest, now - age, _BITE):
         _empty(connection, folder, keys, trim)
@@ -122,7 +129,7 @@ def _old_bodies(
 
 
 def _oldest(connection: sqlite3.Connection, limit: int) -> list[_Key]:
-    return _keys(connection, "SELECT rowid, id FROM sessions WHERE ended IS NOT NULL ORDER BY started LIMIT ?", limit)
+    return _keys(connection, f"SELECT rowid, id FROM sessions WHERE {_DONE_WITH} ORDER BY started LIMIT ?", limit)
 
 
 def _keys(connection: sqlite3.Connection, sql: str, *values: float) -> list[_Key]:
@@ -139,10 +146,32 @@ def _forget(connection: sqlite3.Connection, folder: Path, keys: Sequence[_Key]) 
             files += [body_path(folder, id, n) for (n,) in large]
             for table in ("pieces", "bodies", "remains"):
                 connection.execute(f"DELETE FROM {table} WHERE session = ?", (id,))
+            _forget_mails(connection, "session = ?", id)
             connection.execute("DELETE FROM sessions WHERE rowid = ?", (number,))
             gone += 1
     _unlink(files)  # after the commit: a file without its row is a stray, and goes when it is old
     return gone
+
+
+def _forget_mails(connection: sqlite3.Connection, where: str, *values: object) -> None:
+    mails = f"SELECT id FROM mails WHERE {where}"
+    for table in ("recipients", "attempts"):
+        connection.execute(f"DELETE FROM {table} WHERE mail IN ({mails})", values)
+    connection.execute(f"DELETE FROM mails WHERE {where}", values)
+
+
+def _old_notices(connection: sqlite3.Connection, age: float | None, now: float) -> None:
+    """Mail of relayprobe's own belongs to no session, and goes when it is done with and old."""
+    if age is None:
+        return
+    old = "kind <> 'device' AND arrived < ? AND state IN ('delivered', 'dropped', 'failed')"
+    with transaction(connection):
+        connection.execute(
+            f"DELETE FROM bodies WHERE session IN (SELECT session FROM mails WHERE {old}) "
+            "AND session NOT IN (SELECT id FROM sessions)",
+            (now - age,),
+        )
+        _forget_mails(connection, old, now - age)
 
 
 def _empty(connection: sqlite3.Connection, folder: Path, keys: Sequence[_Key], trim: Trim) -> None:

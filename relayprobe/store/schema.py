@@ -50,16 +50,55 @@ def _1_sessions(connection: sqlite3.Connection) -> None:
             session TEXT NOT NULL, n INTEGER NOT NULL, head BLOB NOT NULL, PRIMARY KEY (session, n))""")
 
 
+def _2_spool(connection: sqlite3.Connection) -> None:
+    # texts and changed are JSON lists. state: waiting, sending, held, failed, delivered, dropped.
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS mails (
+            id TEXT PRIMARY KEY, session TEXT NOT NULL, texts TEXT NOT NULL, arrived REAL NOT NULL,
+            host TEXT NOT NULL, user TEXT, sender TEXT NOT NULL, route TEXT NOT NULL, kind TEXT NOT NULL,
+            state TEXT NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL, deferrals INTEGER NOT NULL,
+            crashes INTEGER NOT NULL, unknown INTEGER NOT NULL, at_once INTEGER NOT NULL, why TEXT,
+            changed TEXT NOT NULL)""")
+    connection.execute("CREATE INDEX IF NOT EXISTS mails_session ON mails (session)")
+    connection.execute(
+        "CREATE INDEX IF NOT EXISTS mails_waiting ON mails (route, host, due, id) WHERE state = 'waiting'"
+    )
+    connection.execute("CREATE INDEX IF NOT EXISTS mails_due ON mails (route, due) WHERE state = 'waiting'")
+    connection.execute("CREATE INDEX IF NOT EXISTS mails_arrived ON mails (arrived, id) WHERE state = 'waiting'")
+    connection.execute(
+        "CREATE INDEX IF NOT EXISTS mails_queued ON mails (state, arrived, id) "
+        "WHERE state IN ('waiting', 'sending', 'held', 'failed')"
+    )
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS recipients (
+            mail TEXT NOT NULL, n INTEGER NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, reply TEXT,
+            PRIMARY KEY (mail, n)) WITHOUT ROWID""")
+    # dialogue: events as JSON texts, one a line.
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS attempts (
+            number INTEGER PRIMARY KEY, mail TEXT NOT NULL, began REAL NOT NULL, ended REAL, route TEXT NOT NULL,
+            place TEXT NOT NULL, result TEXT, stage TEXT, reply TEXT, dialogue TEXT, repairs TEXT)""")
+    connection.execute("CREATE INDEX IF NOT EXISTS attempts_mail ON attempts (mail)")
+    connection.execute("CREATE TABLE IF NOT EXISTS routes (name TEXT PRIMARY KEY, record TEXT NOT NULL)")
+    connection.execute("CREATE TABLE IF NOT EXISTS asked (name TEXT PRIMARY KEY, at REAL NOT NULL)")
+
+
 _COLUMNS = {
     "sessions": "id, started, ended, touched, peer, host, listener, context, users, senders, findings, worst, "
     "messages, octets, purged",
     "pieces": "seq, session, events",
     "bodies": "session, n, head, large",
     "remains": "session, n, head",
+    "mails": "id, session, texts, arrived, host, user, sender, route, kind, state, due, attempts, deferrals, crashes, "
+    "unknown, at_once, why, changed",
+    "recipients": "mail, n, address, state, reply",
+    "attempts": "number, mail, began, ended, route, place, result, stage, reply, dialogue, repairs",
+    "routes": "name, record",
+    "asked": "name, at",
 }
 """What the tables must have, for a damaged schema is met here and not at the first write."""
 
-MIGRATIONS: tuple[Migration, ...] = (_1_sessions,)
+MIGRATIONS: tuple[Migration, ...] = (_1_sessions, _2_spool)
 
 
 def open_to_write(folder: Path, synchronous: Synchronous) -> sqlite3.Connection:
@@ -191,6 +230,6 @@ def _prove(connection: sqlite3.Connection, folder: Path) -> None:
             raise _damaged(folder, found.replace("\n", " "))
     with transaction(connection):
         for table, columns in _COLUMNS.items():
-            connection.execute(f"SELECT {columns} FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
+            connection.execute(f"SELECT {columns} FROM {table} LIMIT 1").fetchone()
         connection.execute("INSERT INTO pieces (session) VALUES ('')")
         connection.execute("DELETE FROM pieces WHERE session = ''")

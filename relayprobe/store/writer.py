@@ -26,6 +26,7 @@ from relayprobe.store.folder import BodyFile
 from relayprobe.store.retention import Retention, Trim, sweep
 from relayprobe.store.row import SESSION_ID, Row, host_of
 from relayprobe.store.schema import Synchronous, open_to_write, transaction
+from relayprobe.store.spool import Mail, Statement, put, recover, salvage
 
 LINGER = 0.25
 """Seconds that events may wait in memory: what a crash of this process can cost."""
@@ -71,9 +72,12 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Batch:
-    """What goes into one transaction, and who waits for it."""
+    """What goes into one transaction, and who waits for it. `mails`: taken from devices that wait to hear so."""
 
     sessions: dict[str, _Waiting] = field(default_factory=dict)
+    mails: list[Statement] = field(default_factory=list)
+    changes: list[Statement] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)  # to be on the disk for good before the transaction is
     octets: int = 0
     waiters: list[Future[None]] = field(default_factory=list)
     since: float = 0.0  # monotonic time at which its first content came
@@ -183,11 +187,28 @@ class Store:
             self._waiting(session).events += lines
             self._came(sum(map(len, lines)))
 
-    def body(self, session: str, n: int, raw: bytes) -> None:
+    def body(self, session: str, n: int, raw: bytes, *, in_file: bool = False) -> None:
         """Message `n` of a session: all of a small body, the first 64 KiB of one that is in a file."""
         with self._changed:
             self._waiting(session).bodies[n] = raw
+            if in_file and self._synchronous == "FULL":
+                self._next.files.append(folders.body_path(self._folder, session, n))
             self._came(len(raw))
+
+    def take(self, mail: Mail) -> None:
+        """A mail of a device, whose session has told its events and text before. Where the transaction fails, it is
+        not taken: the device hears so, and sends again."""
+        with self._changed:
+            self._refuse_if_closed()
+            self._next.mails += put(mail)
+            self._came(_ROW * (1 + len(mail.recipients)))
+
+    def change(self, statements: Sequence[Statement]) -> None:
+        """Something has become of mail in the spool (see spool.py). It is tried again where the transaction fails."""
+        with self._changed:
+            self._refuse_if_closed()
+            self._next.changes += statements
+            self._came(sum(_ROW + sum(len(v) for v in values if isinstance(v, str)) for _, values in statements))
 
     def open_body(self, session: str, n: int) -> BodyFile:
         """A file for a body above 64 KiB. Raises OSError: no room, or a file of that name is there already.
@@ -311,7 +332,7 @@ class Store:
         batch = self._next
         if self._closing or batch.urgent:
             return 0
-        if not batch.sessions:
+        if not (batch.sessions or batch.mails or batch.changes):
             return _SWEEP
         return batch.since + (self._linger if batch.fresh else _RETRY) - time.monotonic()
 
@@ -341,12 +362,12 @@ class Store:
                 self._connection = self._connect()
                 self._lost = False
             try:
-                self._write(batch.sessions)
+                self._write(batch)
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
                 self._begin_anew(in_words(error, self._folder))
-                self._write(batch.sessions)
+                self._write(batch)
         except Exception as error:  # whatever it was, the thread goes on and the waiters know
             self._failed(batch, in_words(error, self._folder), retry=isinstance(error, (sqlite3.Error, StoreError)))
         else:
@@ -355,11 +376,16 @@ class Store:
                 self._grown += batch.octets
             _answer(batch.waiters, None)
 
-    def _write(self, sessions: dict[str, _Waiting]) -> None:
-        if not sessions:
+    def _write(self, batch: _Batch) -> None:
+        if not (batch.sessions or batch.mails or batch.changes):
             return
         now = self._clock()
-        each = sessions.items()
+        each = batch.sessions.items()
+        if batch.files:
+            try:
+                folders.make_durable(batch.files)
+            except OSError as error:
+                raise in_words(error, self._folder) from error
         with transaction(self._connection):
             write = self._connection.executemany
             write(_PUT_ROW, [_record(w.row, now) for _, w in each if w.row is not None])
@@ -367,17 +393,20 @@ class Store:
             write(_PUT_PIECE, [(id, "\n".join(w.events)) for id, w in each if w.events])
             write(_PUT_LARGE, [(id, n) for id, w in each for n in w.large])
             write(_PUT_BODY, [(id, n, raw) for id, w in each for n, raw in w.bodies.items()])
+            for sql, values in (*batch.mails, *batch.changes):
+                self._connection.execute(sql, [_storable(v) if isinstance(v, str) else v for v in values])
 
     def _failed(self, batch: _Batch, error: StoreError, retry: bool) -> None:
         """Tell the waiters, and keep what can be kept for the next transaction."""
         waiters = batch.waiters
         with self._changed:
             self._in_hand = 0
+            batch.mails, batch.files = [], []  # who waits for them is told, and sends again
             if not retry or self._closing or batch.octets + self._next.octets > _KEPT:
                 # Those who are connected are listed when there is room again; the rest is gone, and who waits knows.
                 rows = [w.row for w in batch.sessions.values() if retry and w.row is not None and w.row.ended is None]
                 batch.sessions = {row.id: _Waiting(row) for row in rows}
-                batch.octets = _ROW * len(rows)
+                batch.octets = _ROW * (len(rows) + len(batch.changes))
                 waiters += self._next.waiters
                 self._next.waiters = []
             self._give_back(batch)
@@ -394,6 +423,7 @@ class Store:
                 new.events[:0] = old.events
                 new.bodies = old.bodies | new.bodies
                 new.large |= old.large
+        self._next.changes[:0] = batch.changes
         self._next.octets += batch.octets
         if not self._next.fresh:
             self._next.since = time.monotonic()
@@ -473,6 +503,7 @@ class Store:
                 "INSERT OR IGNORE INTO bodies (session, n, large) SELECT id, ?, 1 FROM sessions WHERE id = ?",
                 [(n, session) for session, n, _ in folders.body_files(self._folder)],
             )
+            recover(connection, self._clock())
 
     def _begin_anew(self, damage: StoreError) -> None:
         """The database turned out to be damaged: another takes its place, and the work goes on."""
@@ -491,10 +522,16 @@ class Store:
         except OSError as error:
             raise in_words(error, self._folder) from error
         connection = open_to_write(self._folder, self._synchronous)
+        saved, lost = salvage(aside, connection)
+        with transaction(connection):
+            recover(connection, now)
+        mail = f"; {saved} mails to be sent were carried over" if saved or lost else ""
+        if lost:
+            mail += f", {lost} could not be read"
         self._tell(
             StoreDamaged(
                 f"the database in {self._folder} was damaged: it was set aside as {aside.name} and a new one begun; "
-                "what it holds is no longer listed, and goes when captures of its age do"
+                f"what it holds is no longer listed, and goes when captures of its age do{mail}"
             )
         )
         return connection

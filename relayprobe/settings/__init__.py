@@ -7,116 +7,35 @@ right, and the nearest key that exists.
 from __future__ import annotations
 
 import difflib
-import ipaddress
-import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+from relayprobe.settings.kinds import (
+    Address,
+    Cidr,
+    Count,
+    Domains,
+    Duration,
+    HostName,
+    Mailboxes,
+    Mechanism,
+    ModeName,
+    Pause,
+    PortNumber,
+    Section,
+    Size,
+    SmtpAuth,
 )
-_DOMAIN = re.compile(r"[^\s@/:.,]+(\.[^\s@/:.,]+)*")  # not only ASCII, for a domain may be internationalized
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZES = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+from relayprobe.settings.relay import RelaySettings, RewriteSettings, RouteSettings
 
 
 class SettingsError(Exception):
     """Something in the settings is wrong; the text is one sentence that names the way out."""
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhd]?)", value.strip())):
-        return float(found[1]) * _UNITS[found[2]]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("write a time such as 90, 30s, 5m, 2h or 7d")
-    return value
-
-
-def _size(value: Any) -> Any:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+) ?([KMGT]iB|B|)", value.strip())):
-        return int(found[1]) * _SIZES[found[2]]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("write a size such as 500000, 64KiB, 150MiB or 5GiB")
-    return value
-
-
-def _network(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return ipaddress.ip_network(value, strict=False)
-        except ValueError:
-            raise ValueError(f"{value!r} is no network: write one such as 203.0.113.0/24") from None
-    return value
-
-
-def _count(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("write a number")
-    return value
-
-
-def _names(value: Any) -> Any:
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        raise ValueError('write a list of names, such as ["contoso.com"]')
-    return tuple(value)
-
-
-def _domains(value: Any) -> Any:
-    for name in (names := _names(value)):
-        if not _DOMAIN.fullmatch(name):
-            raise ValueError(f"{name!r} is no domain: write what stands behind the @, such as contoso.com")
-    return names
-
-
-def _mailboxes(value: Any) -> Any:
-    for name in (names := _names(value)):
-        local, _, domain = name.rpartition("@")
-        if not local or not _DOMAIN.fullmatch(domain):
-            raise ValueError(f"{name!r} is no address: write one such as anna@contoso.com")
-    return names
-
-
-def _address(value: Any) -> Any:
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:
-        raise ValueError("write an address such as 203.0.113.7") from None
-
-
-def _host_name(value: Any) -> Any:
-    if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
-        raise ValueError("write a host name: letters, digits, hyphens and dots, such as relayprobe.local")
-    return value
-
-
-Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
-Pause = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=60)]
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-HostName = Annotated[str, BeforeValidator(_host_name)]
-Cidr = Annotated[Network, BeforeValidator(_network)]
-Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Domains = Annotated[tuple[str, ...], BeforeValidator(_domains)]
-Mailboxes = Annotated[tuple[str, ...], BeforeValidator(_mailboxes)]
-PortNumber = Annotated[int, BeforeValidator(_count), Field(gt=0, le=65535)]
-Address = Annotated[str, BeforeValidator(_address)]
-Mechanism = Literal["LOGIN", "PLAIN", "XOAUTH2", "CRAM-MD5", "NTLM"]
-ModeName = Literal["submission", "direct-send", "connector"]
-SmtpAuth = Literal[
-    "on", "off-tenant", "off-mailbox", "basic-off", "basic-retired", "security-defaults", "conditional-access"
-]
-
-
-class Section(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SiteSettings(Section):
@@ -202,9 +121,28 @@ class Settings(BaseSettings):
     accounts: dict[str, SecretStr] = Field(default_factory=dict)
     listen: ListenSettings = ListenSettings()
     imitate: ImitateSettings = ImitateSettings()
+    relay: RelaySettings = RelaySettings()
+    route: tuple[RouteSettings, ...] = ()
+    rewrite: tuple[RewriteSettings, ...] = ()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _routes_fit(self) -> Self:
+        names = [route.name for route in self.route]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two routes are called {name}: give each [[route]] a name of its own")
+        for route in self.route:
+            for key, others in (("fallback", (route.fallback,)), ("over", route.over)):
+                for other in others:
+                    if other is not None and (other not in names or other == route.name):
+                        raise ValueError(f"route {route.name}: {key} names {other!r}, which {_nearest(other, names)}")
+        wanted = self.relay.notify.route
+        if wanted is not None and wanted not in names:
+            raise ValueError(f"relay.notify.route names {wanted!r}, which {_nearest(wanted, names)}")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -252,23 +190,45 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"is no other route: did you mean {near[0]}?" if near else "is no other route of this file"
+
+
 def _sentence(error: ValidationError, file: Path | None) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
-    *tables, key = [str(part) for part in first["loc"]] or [""]
-    path = ".".join([*tables, key])
+    *tables, key = first["loc"] or ("",)
+    path = _path(first["loc"])
     where = f" in {file}" if file else ""
     if first["type"] == "extra_forbidden":
         known = _keys(tables)
-        near = [".".join([*tables, name]) for name in difflib.get_close_matches(key, known, n=1)]
+        near = [_path((*tables, name)) for name in difflib.get_close_matches(str(key), known, n=1)]
         near += [f"{table}.{key}" for table in Settings.model_fields if key in _keys([table])]
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {path}{where}: {hint}"
-    return f"{path}{where}: {first['msg'].removeprefix('Value error, ')}"
+    says = first["msg"].removeprefix("Value error, ")
+    return f"{path}{where}: {says}" if path else f"{says}{f' ({file})' if file else ''}"
 
 
-def _keys(tables: list[str]) -> list[str]:
+def _path(location: tuple[int | str, ...]) -> str:
+    """`route[2].tls`, counted from one as people do."""
+    path = ""
+    for part in location:
+        path += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _keys(tables: Sequence[int | str]) -> list[str]:
     model: Any = Settings
     for table in tables:
-        field = model.model_fields.get(table) if hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
+        if not isinstance(table, int):
+            field = model.model_fields.get(table) if hasattr(model, "model_fields") else None
+            model = _table_in(field.annotation) if field else None
     return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _table_in(kind: Any) -> Any:
+    """The table that a field holds, alone, in a list, or not always."""
+    if hasattr(kind, "model_fields"):
+        return kind
+    return next((found for part in get_args(kind) if (found := _table_in(part)) is not None), None)
