@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hmac
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from relayprobe.store import Text
 from relayprobe.wire.command import Path
 
 OFFERED = ("LOGIN", "PLAIN", "XOAUTH2")
@@ -139,6 +140,10 @@ class Accept:
         """The reply to credentials."""
         return "235 2.7.0 Authentication successful" if self._good(login) else "535 5.7.3 Authentication unsuccessful"
 
+    async def check(self, login: Login, talk: Talk) -> str:
+        """The same, where to answer takes its time."""
+        return self.login(login, talk)
+
     def mail(self, path: Path | None, talk: Talk) -> str:
         """The reply to MAIL: any sender that can be found in the line, and any parameters."""
         if path is None:
@@ -161,6 +166,9 @@ class Accept:
         """What a message is refused with, now that it is here; None takes it. `head`: its first 64 KiB, as sent."""
         return None
 
+    def keep(self, session: str, texts: Sequence[Text], talk: Talk) -> None:
+        """What else is to be on the disk before the message is answered; `texts` are what it is made of."""
+
     def hold(self, talk: Talk) -> float:
         """Seconds that the reply to a message that is taken has to wait."""
         return 0.0
@@ -168,6 +176,10 @@ class Accept:
     def taken(self, session: str, head: bytes, size: int) -> str:
         """The reply to a message that is on the disk."""
         return f"250 2.0.0 OK, captured by relayprobe in session {session}; not sent on"
+
+    async def answer(self, session: str, head: bytes, size: int, talk: Talk) -> str:
+        """The same, where to answer takes its time."""
+        return self.taken(session, head, size)
 
     def unknown(self, talk: Talk) -> str:
         """The reply to what is no command. What came is not repeated: it may be a password."""

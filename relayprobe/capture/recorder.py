@@ -7,6 +7,7 @@ lost no event that was older than a second.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from relayprobe.store import BodyFile, Row, Store, StoreError
+from relayprobe.store import BodyFile, Row, Store, StoreError, Text
 from relayprobe.wire.codec import to_json
 from relayprobe.wire.dialogue import HEAD_LIMIT, BodyPart, Dialogue, Output
 from relayprobe.wire.events import Body, Closed, Credentials, Event, Line, Side, TlsUp
@@ -73,6 +74,8 @@ class Recorder:
         self._size = 0
         self._file: BodyFile | None = None
         self._failure: BaseException | None = None
+        self.texts: list[Text] = []  # that came since the last mail was begun
+        self._digest = hashlib.blake2b(digest_size=16)
         store.begin(row)
 
     def now(self) -> float:
@@ -176,6 +179,7 @@ class Recorder:
         return replace(event, raw=b"")
 
     def _body_part(self, data: bytes) -> None:
+        self._digest.update(data)
         room = self._body_limit - self._size
         self._size += len(data)
         if room <= 0:
@@ -212,11 +216,15 @@ class Recorder:
         self._trouble(error)
 
     def _body_done(self, body: Body) -> None:
+        in_file = self._file is not None
         if self._file is not None:
             self._file.close()
             self._file = None
         if self._failure is None:
-            self._store.body(self.id, self._bodies, body.raw)
+            self._store.body(self.id, self._bodies, body.raw, in_file=in_file)
+        if not body.refused:
+            self.texts.append(Text(self._bodies, body.size, self._digest.digest(), body.end, body.lines))
+        self._digest = hashlib.blake2b(digest_size=16)
         self._bodies += 1
         self._head = bytearray()
         self._size = 0

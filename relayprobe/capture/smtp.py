@@ -241,6 +241,7 @@ class PatientSMTP(SMTP):
         self.talk.recipients = []
         self.head = b""
         self.text_size = 0
+        self.tap.texts.clear()
 
     # The commands
 
@@ -396,11 +397,13 @@ class PatientSMTP(SMTP):
             self._refuse("552 5.3.4 Message size exceeds fixed maximum message size")
         elif refusal := self.answers.refusal(head, talk):
             self._refuse(refusal)
-        elif await self.tap.kept():
-            await self._pause(self.answers.hold(talk))
-            self.say(self.answers.taken(self.tap.id, head, size))
         else:
-            self._refuse("451 4.3.1 Insufficient disk space, try again later")
+            self.answers.keep(self.tap.id, self.tap.texts, talk)
+            if await self.tap.kept():
+                await self._pause(self.answers.hold(talk))
+                self.say(await self.answers.answer(self.tap.id, head, size, talk))
+            else:
+                self._refuse("451 4.3.1 Insufficient disk space, try again later")
         self._reset()
 
     # AUTH
@@ -423,7 +426,7 @@ class PatientSMTP(SMTP):
         login = await walk(initial)
         if login is None or self.transport is None:
             return
-        reply = self.answers.login(login, self.talk)
+        reply = await self.answers.check(login, self.talk)
         if granted(reply):
             self.talk.user, self.talk.refused = login.user, None
             self.say(reply)

@@ -21,6 +21,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from relayprobe.capture.smtp import PatientSMTP
+from relayprobe.store import Text
 from relayprobe.wire.events import Closed, ClosedHow, Connected, HelloMoment, Side, TlsFailed, TlsHello, TlsUp
 from relayprobe.wire.hello import HelloReader, looks_like_hello
 from relayprobe.wire.tls_names import ALERTS
@@ -402,6 +403,11 @@ class Tap(asyncio.BufferedProtocol):
     async def kept(self) -> bool:
         """Whether everything so far is kept for good."""
         return await self.recorder.kept()
+
+    @property
+    def texts(self) -> list[Text]:
+        """The texts that came since the last mail was begun."""
+        return self.recorder.texts
 
     def text_ended(self) -> None:
         """The text was taken as complete, because it looked so and nothing followed."""
