@@ -67,13 +67,13 @@ _ENDS = {
 }
 
 
-def event_line(event: Event, server: str = "relayprobe") -> Styled:
-    """One event as one line. `server`: who answered the device."""
-    mark, style, words = _event(event, server)
+def event_line(event: Event, server: str = "relayprobe", client: str = "the device") -> Styled:
+    """One event as one line. `server`: who answered; `client`: who was answered."""
+    mark, style, words = _event(event, server, client)
     return style, f"{event.at:11.6f} {mark}  {words}"
 
 
-def _event(event: Event, server: str) -> tuple[str, str, str]:
+def _event(event: Event, server: str, client: str) -> tuple[str, str, str]:
     match event:
         case Line(sender=sender, raw=raw, tls=tls, omitted=omitted):
             more = f" [{omitted:,} octets more]" if omitted else ""
@@ -97,7 +97,7 @@ def _event(event: Event, server: str) -> tuple[str, str, str]:
         case TlsUp(version=version, cipher=cipher):
             return "===", "info", f"TLS is up: {version} with {cipher}" if version else "TLS is up"
         case TlsFailed(by=by, reason=reason, alert=alert):
-            who = "the device" if by == "client" else server
+            who = client if by == "client" else server
             number = f" (alert {alert})" if alert is not None else ""
             return "***", "error", f"TLS failed: {who} ended the handshake: {visible(reason)}{number}"
         case Encrypted(client=octets, server=answered):
@@ -107,11 +107,11 @@ def _event(event: Event, server: str) -> tuple[str, str, str]:
                 f"in TLS, and not to be read here: {octets:,} octets of the device, {answered:,} in answer",
             )
         case Closed(by=by, how=how, lag=lag):
-            who = "the device" if by == "client" else server
+            who = client if by == "client" else server
             slow = f" (times may be {lag * 1000:.0f} ms late: relayprobe was busy)" if lag > 0.005 else ""
             return "===", "info", f"{who} {_CLOSED[how]}{slow}"
         case Missing(sender=sender, octets=lost):
-            who = "the device" if sender == "client" else server
+            who = client if sender == "client" else server
             if not lost:
                 return "***", "info", "what came before is missing in the text"
             return "***", "info", f"{lost:,} octets of {who} are missing in the capture"

@@ -7,6 +7,7 @@ right, and the nearest key that exists.
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from relayprobe.settings.kinds import (
     Size,
     SmtpAuth,
 )
-from relayprobe.settings.relay import RelaySettings, RewriteSettings, RouteSettings
+from relayprobe.settings.relay import OAuthSettings, RelaySettings, RewriteSettings, RouteSettings, SecretFrom
 
 
 class SettingsError(Exception):
@@ -180,6 +181,12 @@ def read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"the configuration file {file} cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """All settings as they may be shown: of a secret only that there is one."""
+    thing: dict[str, Any] = json.loads(settings.model_dump_json())
+    return thing
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

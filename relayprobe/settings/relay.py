@@ -111,7 +111,6 @@ class RouteSettings(SecretFrom):
     # What is put right.
     mailbox: str | None = None
     send_as: Patterns = ()
-    reply_to: bool = True
     # What is done when it fails, and how fast it goes.
     fallback: str | None = None
     over: Patterns = ()
@@ -166,8 +165,9 @@ class NotifySettings(Section):
     mail: Patterns = ()
     route: str | None = None
     command: Argv = ()
-    webhook: str | None = None
+    webhook: SecretStr | None = None  # whoever knows the address may write there
     webhook_secret_file: Path | None = None
+    form: Literal["plain", "chat"] = "plain"
     waiting: Duration = 4 * 3600.0
     repeat: Duration = 4 * 3600.0
 

@@ -98,6 +98,23 @@ class Lock:
         os.close(self._descriptor)
 
 
+def holder(folder: Path) -> int | None:
+    """The process that writes to a data folder; None where none does. Raises StoreError."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | _NOFOLLOW | _BINARY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise in_words(error, folder) from error
+    try:
+        if _locked(descriptor):
+            return None
+        said = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        return int(said) if said.isdigit() else None
+    finally:
+        os.close(descriptor)
+
+
 if sys.platform == "win32":
     import msvcrt
 

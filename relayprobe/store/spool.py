@@ -185,6 +185,16 @@ def put_off(mail: str, due: float, why: str | None) -> list[Statement]:
     return [("UPDATE mails SET due = ?, why = ? WHERE id = ? AND state = 'waiting'", (due, why, mail))]
 
 
+def not_at_once(mail: str, why: str) -> list[Statement]:
+    """Its device has had an answer, and this mail was not sent by then: it is the device's again."""
+    return [("UPDATE mails SET state = 'dropped', why = ? WHERE id = ? AND at_once", (why, mail))]
+
+
+def shifted(seconds: float) -> list[Statement]:
+    """The clock was put forward (or back) by so much: what counts from it moves along."""
+    return [("UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state = 'waiting'", (seconds,))]
+
+
 def route_record(name: str, record: dict[str, Any]) -> list[Statement]:
     """What is to be remembered of a route over a restart."""
     sql = "INSERT INTO routes (name, record) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record"
@@ -301,20 +311,26 @@ class Spool:
 
     def next_due(self, route: str, now: float, after_host: str, busy: Sequence[str] = ()) -> Mail | None:
         """The mail of a route that is due, of the first host behind `after_host` that has one, else of the first of
-        all: so each device has its turn. Those in `busy` (ids) are passed over."""
+        all: so each device has its turn. Those in `busy` (ids) are passed over, and those whose device waits."""
         without = f"AND id NOT IN ({', '.join('?' * len(busy))}) " if busy else ""
         sql = (
             f"SELECT {_COLUMNS} FROM mails WHERE state = 'waiting' AND route = ? AND host {{}} ? AND due <= ? "
-            f"{without}ORDER BY host, due, id LIMIT 1"
+            f"AND NOT at_once {without}ORDER BY host, due, id LIMIT 1"
         )
         for order in (">", "<="):
             for record in self._select(sql.format(order), [route, after_host, now, *busy]):
                 return self._whole(record)
         return None
 
+    def waiting_on(self, route: str, limit: int) -> list[Mail]:
+        """Waiting mails of a route, those that are due first."""
+        sql = f"SELECT {_COLUMNS} FROM mails WHERE state = 'waiting' AND route = ? ORDER BY due LIMIT ?"
+        return [self._whole(record) for record in self._select(sql, [route, limit])]
+
     def next_time(self, route: str) -> float | None:
         """When the next mail of a route is due; None where none waits."""
-        [(due,)] = self._select("SELECT min(due) FROM mails WHERE state = 'waiting' AND route = ?", [route])
+        sql = "SELECT min(due) FROM mails WHERE state = 'waiting' AND NOT at_once AND route = ?"
+        [(due,)] = self._select(sql, [route])
         return None if due is None else float(due)
 
     def routes_of_waiting(self) -> list[tuple[str, int, float]]:
@@ -326,6 +342,16 @@ class Spool:
         """How many mails are in each state of the queue."""
         sql = "SELECT state, count(*) FROM mails WHERE state IN ('waiting', 'sending', 'held', 'failed') GROUP BY state"
         return {str(state): int(n) for state, n in self._select(sql, [])}
+
+    def held_up(self, before: float) -> tuple[int, Mail] | None:
+        """How many mails have waited since before a time, and the oldest of them; None where none has."""
+        sql = "SELECT count(*) FROM mails WHERE state IN ('waiting', 'held') AND kind <> 'notice' AND arrived < ?"
+        [(count,)] = self._select(sql, [before])
+        sql = (
+            f"SELECT {_COLUMNS} FROM mails WHERE state IN ('waiting', 'held') AND kind <> 'notice' AND arrived < ? "
+            "ORDER BY arrived LIMIT 1"
+        )
+        return next(((int(count), self._whole(record)) for record in self._select(sql, [before])), None)
 
     def expired(self, before: float, limit: int = 100) -> list[Mail]:
         """Waiting mails that arrived before a time."""
@@ -390,6 +416,11 @@ class Spool:
             "WHERE mail = ? ORDER BY number"
         )
         return [_attempt(record) for record in self._select(sql, [mail])]
+
+    def last_reply(self, mail: str) -> str | None:
+        """What the other side said last about a mail."""
+        sql = "SELECT reply FROM attempts WHERE mail = ? AND reply IS NOT NULL ORDER BY number DESC LIMIT 1"
+        return next((str(reply) for (reply,) in self._select(sql, [mail])), None)
 
     def last_number(self) -> int:
         """The number of the newest attempt."""

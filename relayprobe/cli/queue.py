@@ -1,0 +1,275 @@
+"""`relayprobe queue`: mail that was accepted and is not yet delivered."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relayprobe.cli.options import Wrong, common, data_folder, fail, option
+from relayprobe.cli.queued import mail_object, whole_object
+from relayprobe.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from relayprobe.store import Mail, Spool
+
+STATES = ("waiting", "sending", "held", "failed", "delivered", "dropped")
+
+
+@click.group("queue")
+def command() -> None:
+    """Mail that was accepted and is not yet delivered.
+
+    May be used while `relayprobe relay` runs: it sees what was asked within a second.
+    """
+
+
+@contextmanager
+def spool_of(config: Path | None, data: Path | None) -> Iterator[tuple[Spool, Path]]:
+    """The spool in the data folder, for reading."""
+    from relayprobe.store import Spool
+
+    folder = data_folder(config, data)
+    spool = Spool.open(folder)
+    try:
+        yield spool, folder
+    finally:
+        spool.close()
+
+
+@command.command("list")
+@common
+@option("--all", "every", is_flag=True, help="Those that are done with, too.")
+@option("--state", type=click.Choice(STATES), multiple=True, help="In this state; repeatable.")
+@option("--route", help="On this route.")
+@option("--session", help="Of this session.")
+@option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="At most so many.")
+@click.argument("text", required=False)
+def list_(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    every: bool,
+    state: tuple[Any, ...],
+    route: str | None,
+    session: str | None,
+    limit: int,
+    text: str | None,
+) -> None:
+    """List mail, oldest first. TEXT: a part of sender or recipient."""
+    from relayprobe.report.queue import list_lines
+    from relayprobe.store.spool import QUEUED, Wanted
+
+    states: tuple[Any, ...] = state or (STATES if every else QUEUED)
+    with spool_of(config, data) as (spool, _):
+        wanted = Wanted(states, session=session, route=route, text=text)
+        objects = (mail_object(mail, spool.last_reply(mail.id)) for mail in spool.mails(wanted, limit))
+        if as_json:
+            for one in objects:
+                sys.stdout.write(json.dumps(one) + "\n")
+            return
+        terminal = Terminal(no_color)
+        found = list(objects)
+        if not found:
+            terminal.line(("good", "Nothing is waiting."))
+        else:
+            terminal.lines(list_lines(found, time.time()))
+        for name, record in sorted(spool.route_records().items()):
+            if record.get("state", "ok") != "ok":
+                from relayprobe.report.visible import visible
+
+                terminal.line(("warning", f"Route {name} is {record['state']}: {visible(str(record.get('why')))}"))
+
+
+@command.command("show")
+@common
+@option("--changes", is_flag=True, help="What the relay changed, as a diff.")
+@click.argument("mail")
+def show(
+    config: Path | None, data: Path | None, as_json: bool, no_color: bool, verbose: int, changes: bool, mail: str
+) -> None:
+    """Show one mail with all that was tried. MAIL is an id, the beginning of one, or `last`."""
+    from relayprobe.report.queue import mail_lines
+
+    with spool_of(config, data) as (spool, _):
+        found = spool.find(mail)
+        if changes:
+            from relayprobe.cli.options import settings
+            from relayprobe.relay.text import changes_of
+
+            chosen = settings(config, {})
+            terminal = Terminal(no_color)
+            for line in changes_of(spool, found, chosen, config):
+                style = "good" if line.startswith("+") else "error" if line.startswith("-") else ""
+                terminal.line((style, line))
+            return
+        whole = whole_object(spool, found)
+    if as_json:
+        sys.stdout.write(json.dumps(whole) + "\n")
+    else:
+        Terminal(no_color).lines(mail_lines(whole))
+
+
+def _each(
+    config: Path | None, data: Path | None, mails: tuple[str, ...], every: bool, states: tuple[Any, ...]
+) -> Iterator[tuple[Path, Mail]]:
+    """The mails that a command names."""
+    from relayprobe.store.spool import Wanted
+
+    if bool(mails) == every:
+        fail("name the mails (`relayprobe queue list` shows their ids), or say --all")
+    with spool_of(config, data) as (spool, folder):
+        found = spool.mails(Wanted(states)) if every else (spool.find(one) for one in mails)
+        for mail in found:
+            yield folder, mail
+
+
+def _change(
+    done: str, change: Callable[[Path, Mail], bool], each: Iterator[tuple[Path, Mail]], as_json: bool
+) -> None:
+    unchanged = 0
+    for folder, mail in each:
+        changed = change(folder, mail)
+        unchanged += not changed
+        if as_json:
+            sys.stdout.write(json.dumps({"id": mail.id, "changed": changed}) + "\n")
+        elif changed:
+            click.echo(f"{mail.id}: {done}")
+        else:
+            click.echo(f"{mail.id}: not {done}, for it is {mail.state}", err=True)
+    if unchanged:
+        raise click.exceptions.Exit(1)
+
+
+MAILS = click.argument("mails", nargs=-1)
+EVERY = option("--all", "every", is_flag=True, help="All for which it makes sense.")
+
+
+@command.command("retry")
+@common
+@EVERY
+@option("--route", help="Try this route now, whatever has stopped it.")
+@MAILS
+def retry(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    every: bool,
+    route: str | None,
+    mails: tuple[str, ...],
+) -> None:
+    """Try now: mail that waits, is held, or was given up."""
+    from relayprobe.store import spool
+
+    if route is not None:
+        spool.ask_for_route(data_folder(config, data), route, time.time())
+        if not mails and not every:
+            click.echo(f"route {route}: is tried as soon as there is mail for it")
+            return
+    each = _each(config, data, mails, every, ("waiting", "held", "failed"))
+    _change("tried now", lambda folder, mail: spool.retry(folder, mail, time.time()), each, as_json)
+
+
+@command.command("hold")
+@common
+@EVERY
+@MAILS
+def hold(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    every: bool,
+    mails: tuple[str, ...],
+) -> None:
+    """Keep waiting mail back until it is released."""
+    from relayprobe.store import spool
+
+    _change("held", spool.hold, _each(config, data, mails, every, ("waiting",)), as_json)
+
+
+@command.command("release")
+@common
+@EVERY
+@MAILS
+def release(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    every: bool,
+    mails: tuple[str, ...],
+) -> None:
+    """Let held mail go on."""
+    from relayprobe.store import spool
+
+    _change("released", spool.release, _each(config, data, mails, every, ("held",)), as_json)
+
+
+@command.command("drop")
+@common
+@EVERY
+@option("--yes", is_flag=True, help="Do not ask.")
+@MAILS
+def drop(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    every: bool,
+    yes: bool,
+    mails: tuple[str, ...],
+) -> None:
+    """Give mail up. It is not sent, and nobody is told."""
+    from relayprobe.store import spool
+
+    if not yes:
+        click.confirm("It will not be sent, and nobody is told. Drop it?", abort=True)
+    _change("dropped", spool.drop, _each(config, data, mails, every, ("waiting", "held", "failed")), as_json)
+
+
+@command.command("export")
+@common
+@option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Where to, instead of stdout.")
+@option("--as-captured", is_flag=True, help="As the device sent it, dots doubled, instead of as it is sent on.")
+@click.argument("mail")
+def export(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    output: Path | None,
+    as_captured: bool,
+    mail: str,
+) -> None:
+    """Write a mail's text (.eml), as it is sent on. MAIL is an id, the beginning of one, or `last`."""
+    from relayprobe.cli.options import settings
+    from relayprobe.relay.text import sent_text
+
+    with spool_of(config, data) as (spool, _):
+        found = spool.find(mail)
+        chunks = spool.text(found) if as_captured else sent_text(spool, found, settings(config, {}), config)
+        try:
+            with output.open("xb") if output else click.open_file("-", "wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+        except FileExistsError:
+            raise Wrong(f"{output} is there already: choose another name") from None
+        except OSError as error:
+            if output is None:
+                raise
+            raise Wrong(f"cannot write {output}: {error.strerror}") from None

@@ -1,0 +1,56 @@
+"""Mail in the spool as the JSON objects that are promised."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relayprobe.store import Attempt, Mail, Spool
+
+
+def mail_object(mail: Mail, last_reply: str | None) -> dict[str, Any]:
+    """One line of `queue list --json`. `next`: Unix time, 0 for at once."""
+    return {
+        "id": mail.id,
+        "session": mail.session if mail.kind == "device" else None,
+        "sender": mail.sender,
+        "recipients": [one.address for one in mail.recipients],
+        "state": mail.state,
+        "attempts": mail.attempts,
+        "next": mail.due,
+        "last_reply": last_reply,
+        "route": mail.route,
+        "why": mail.why,
+        "arrived": mail.arrived,
+        "host": mail.host,
+        "size": mail.size,
+    }
+
+
+def whole_object(spool: Spool, mail: Mail) -> dict[str, Any]:
+    """One mail with all that was tried."""
+    attempts = spool.attempts(mail.id)
+    return {
+        **mail_object(mail, next((one.reply for one in reversed(attempts) if one.reply), None)),
+        "user": mail.user,
+        "kind": mail.kind,
+        "changed": list(mail.changed),
+        "outcomes": [{"address": r.address, "state": r.state, "reply": r.reply} for r in mail.recipients],
+        "tries": [attempt_object(one) for one in attempts],
+    }
+
+
+def attempt_object(attempt: Attempt) -> dict[str, Any]:
+    """One attempt at delivery."""
+    return {
+        "began": attempt.began,
+        "ended": attempt.ended,
+        "route": attempt.route,
+        "place": attempt.place,
+        "result": attempt.result,
+        "stage": attempt.stage,
+        "reply": attempt.reply,
+        "repairs": list(attempt.repairs),
+        "dialogue": [json.loads(event) for event in attempt.dialogue],
+    }

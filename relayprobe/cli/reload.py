@@ -1,0 +1,31 @@
+"""`relayprobe reload`: have a running relay read its configuration anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from relayprobe.cli.options import common, data_folder, fail
+
+
+@click.command("reload")
+@common
+def command(config: Path | None, data: Path | None, as_json: bool, no_color: bool, verbose: int) -> None:
+    """Have the relay that uses this data folder read its configuration anew. No dialogue is cut.
+
+    The same as to send it SIGHUP. What is wrong in the configuration is in its log, and then nothing changes.
+    """
+    from relayprobe.store.folder import holder
+
+    folder = data_folder(config, data)
+    process = holder(folder)
+    if process is None:
+        fail(f"no relayprobe is at work on {folder}: start `relayprobe relay`, or name its folder with --data")
+    try:
+        os.kill(process, signal.SIGHUP)
+    except PermissionError:
+        fail(f"process {process} belongs to somebody else: say it as that user, or as root")
+    click.echo(f"process {process} was told to read its configuration anew")

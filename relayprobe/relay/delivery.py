@@ -1,0 +1,292 @@
+"""Delivery: all lanes together, and what concerns none of them alone: mail whose device waits, mail for which a route
+is chosen by the diagnosis, mail that grows too old, clocks that jump, and what an administrator asks for meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from relayprobe.relay import occasions
+from relayprobe.relay.auto import Choice
+from relayprobe.relay.health import WELL, from_record
+from relayprobe.relay.lane import Common, Lane
+from relayprobe.relay.pace import Days, Jumps
+from relayprobe.relay.routes import Candidate, Route, first_match, serves
+from relayprobe.relay.sending import Connector, Result
+from relayprobe.store import Mail, StoreError, spool as changes
+from relayprobe.store.spool import Statement, Wanted
+
+log = structlog.get_logger(__name__)
+
+LOOK = 1.0
+"""Seconds between two looks at what others have changed."""
+
+CLOCK_JUMP = 60.0
+"""Seconds from which a step of the clock is a jump, which times that count from it move along with."""
+
+
+class Delivery:
+    """Brings what is in the spool to where it goes."""
+
+    def __init__(
+        self,
+        common: Common,
+        routes: Sequence[Route],
+        connectors: Callable[[Route], Connector],
+        *,
+        lifetime: float,
+        waiting: float,
+        patience: float,
+        choose: Callable[[Mail, Route, Mapping[str, str]], Choice],
+    ) -> None:
+        self._common = common
+        self._connectors = connectors
+        self._lifetime = lifetime
+        self._waiting = waiting
+        self._patience = patience
+        self._choose = choose
+        self._jumps = Jumps(common.wall(), common.monotonic())
+        self._routes = {route.name: route for route in routes}
+        self._lanes: dict[str, Lane] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._version = 0
+        self._asked: dict[str, float] = {}
+        self._queued = 0
+        self._errands: set[asyncio.Task[None]] = set()
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """The lanes by their routes' names."""
+        return self._lanes
+
+    @property
+    def queued(self) -> int:
+        """How many mails are in the queue, as of the last second."""
+        return self._queued
+
+    def start(self) -> None:
+        """Begin with what is there."""
+        spool = self._common.spool
+        self._common.numbers = spool.last_number()
+        records = spool.route_records()
+        self._asked = spool.asked()
+        for route in self._routes.values():
+            self._open(route, records.get(route.name, {}))
+        self._adopt()
+        self._count()
+        self._task = asyncio.create_task(self._watch(), name="delivery")
+
+    async def stop(self, seconds: float) -> None:
+        """Let what is under way end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*(lane.stop(seconds) for lane in self._lanes.values()))
+
+    async def change(self, routes: Sequence[Route], *, lifetime: float, waiting: float, patience: float) -> None:
+        """Other routes: those that changed begin anew, the others go on as they are."""
+        self._lifetime, self._waiting, self._patience = lifetime, waiting, patience
+        new = {route.name: route for route in routes}
+        records = self._common.spool.route_records()
+        for name, lane in list(self._lanes.items()):
+            if new.get(name) != lane.route:
+                del self._lanes[name]
+                self._common.allowances.clear()
+                await lane.stop(10.0)
+        self._routes = new
+        for route in routes:
+            if route.name not in self._lanes and route.mode != "auto":
+                self._open(route, {key: value for key, value in records.get(route.name, {}).items() if key == "days"})
+            elif route.name in self._lanes:
+                self._lanes[route.name].again()  # a secret may have been changed where it is kept
+        self._adopt()
+
+    def _open(self, route: Route, record: Mapping[str, object]) -> None:
+        if route.mode == "auto":
+            return
+        lane = Lane(route, self._common, self._connectors(route), from_record(dict(record)) if record else WELL)
+        counts = record.get("days")
+        if lane.allowance.days is not None and isinstance(counts, dict):
+            lane.allowance.days = Days(counts, route.per_day or 0)
+        self._lanes[route.name] = lane
+        lane.start(self._other_route)
+
+    def _other_route(self, mail: Mail) -> tuple[str, str] | None:
+        """Where a mail goes while its own route cannot."""
+        route = self._routes.get(mail.route)
+        if route is None or route.fallback is None or mail.at_once:
+            return None
+        other = self._lanes.get(route.fallback)
+        why = self._lanes[route.name].health.why if route.name in self._lanes else None
+        if other is None or other.health.state != "ok":
+            return None
+        return other.route.name, f"route {route.name} cannot at the moment ({why}), so it goes by {other.route.name}"
+
+    # Mail that has been taken
+
+    async def taken(self, mails: Sequence[Mail]) -> str | None:
+        """Mail is on the disk. The reply for a device that waits; None: it is queued."""
+        if not mails:
+            return None
+        self._queued += len(mails)
+        if not mails[0].at_once:
+            for mail in mails:
+                self._wake(mail.route)
+            return None
+        # The caller is no task of the loop, so it waits for a plain future.
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._errand(self._at_once(mails, answer))
+        return await answer
+
+    def _errand(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._errands.add(task)  # the loop alone would forget it
+        task.add_done_callback(self._errands.discard)
+
+    async def _at_once(self, mails: Sequence[Mail], answer: asyncio.Future[str]) -> None:
+        reply = "451 4.4.1 No route can send at the moment, try again later"
+        try:
+            async with asyncio.timeout(self._patience):
+                results = await asyncio.gather(*(self._one_now(mail) for mail in mails))
+            known = [result for result in results if result is not None]
+            good = next((one.reply for one in known if one.word in ("delivered", "mixed") and one.reply), None)
+            bad = next((one.reply for one in known if one.reply), None)
+            reply = good or bad or reply
+        except TimeoutError:
+            reply = "451 4.4.2 The other side did not answer in time, try again later"
+        except Exception:
+            log.exception("a mail could not be sent while its device waited", mails=[mail.id for mail in mails])
+        finally:
+            if reply[:1] not in "245":
+                reply = f"451 4.4.0 {reply}"
+            for mail in mails:
+                why = "the device was told, and has it still"
+                self._common.store.change(changes.not_at_once(mail.id, why))
+            answer.set_result(" ".join(reply.split()))
+
+    async def _one_now(self, mail: Mail) -> Result | None:
+        route = self._routes.get(mail.route)
+        if route is not None and route.mode == "auto":
+            choice = self._chosen(mail, route)
+            if choice.name is None:
+                return None
+            self._common.store.change(changes.moved(mail.id, choice.name, choice.because))
+            mail = replace(mail, route=choice.name)
+        lane = self._lanes.get(mail.route)
+        return None if lane is None else await lane.now(mail)
+
+    def _wake(self, route: str) -> None:
+        lane = self._lanes.get(route)
+        if lane is not None:
+            lane.wake()
+        elif route in self._routes:
+            self._choose_for(self._routes[route])
+
+    def _choose_for(self, route: Route) -> None:
+        """Give mail of a route that chooses by the diagnosis the route that is chosen."""
+        statements: list[Statement] = []
+        names: set[str] = set()
+        for mail in self._common.spool.waiting_on(route.name, 100):
+            if mail.at_once:
+                continue
+            choice = self._chosen(mail, route)
+            if choice.name is None:
+                statements += changes.set_aside(mail.id, "held", choice.because)
+                self._common.tell(occasions.held(mail.id, mail.host, choice.because, at=self._common.wall()))
+            else:
+                statements += changes.moved(mail.id, choice.name, choice.because)
+                names.add(choice.name)
+        if statements:
+            self._common.store.change(statements)
+            done = asyncio.wrap_future(self._common.store.flushed())
+            done.add_done_callback(lambda done: done.exception() or [self._wake(name) for name in names])
+
+    def _chosen(self, mail: Mail, route: Route) -> Choice:
+        stopped = {name: lane.health.why or "" for name, lane in self._lanes.items() if lane.health.state != "ok"}
+        return self._choose(mail, route, stopped)
+
+    def _adopt(self) -> None:
+        """Mail whose route is no longer configured takes another that is meant for it, or is held."""
+        statements: list[Statement] = []
+        for name, _, _ in self._common.spool.routes_of_waiting():
+            if name in self._routes:
+                continue
+            for mail in self._common.spool.mails(Wanted(("waiting",), route=name)):
+                other = self._meant_for(mail)
+                if other is None:
+                    why = f"its route {name} is no longer configured, and no other is meant for it"
+                    statements += changes.set_aside(mail.id, "held", why)
+                else:
+                    statements += changes.moved(mail.id, other.name, f"its route {name} is no longer configured")
+        if statements:
+            self._common.store.change(statements)
+            self._common.store.flushed()
+
+    def _meant_for(self, mail: Mail) -> Route | None:
+        asked = [Candidate(mail.host, mail.user, mail.sender, recipient) for recipient in mail.waiting]
+        first = first_match(self._routes.values(), asked[0]) if asked else None
+        return first if first is not None and all(serves(first, one) for one in asked) else None
+
+    # The watch
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                self._look()
+            except StoreError as error:
+                log.error("cannot read the queue", error=str(error))
+            except Exception:
+                log.exception("the watch stumbled")
+
+    def _look(self) -> None:
+        common, spool = self._common, self._common.spool
+        now = common.wall()
+        jump = self._jumps.seen(now, common.monotonic())
+        if abs(jump) >= CLOCK_JUMP:
+            log.warning("the clock was changed", seconds=round(jump))
+            common.store.change(changes.shifted(jump))
+            for allowance in common.allowances.values():
+                if allowance.days:
+                    allowance.days.jumped(jump)
+            for lane in self._lanes.values():
+                lane.clock_jumped(jump)
+        version = spool.version()
+        if version != self._version:
+            self._version = version
+            asked = spool.asked()
+            for name in asked:
+                if asked[name] != self._asked.get(name) and name in self._lanes:
+                    self._lanes[name].again()
+            self._asked = asked
+            for lane in self._lanes.values():
+                lane.wake()
+        for lane in self._lanes.values():
+            if lane.health.state == "stopped" and lane.connector.signed_in_anew():
+                lane.again()
+        for route in self._routes.values():
+            if route.mode == "auto":
+                self._choose_for(route)
+        self._count()
+        self._too_old(now)
+
+    def _count(self) -> None:
+        counts = self._common.spool.counts()
+        self._queued = counts.get("waiting", 0) + counts.get("sending", 0)
+
+    def _too_old(self, now: float) -> None:
+        common = self._common
+        for mail in common.spool.expired(now - self._lifetime):
+            why = f"it could not be delivered within {self._lifetime / 86400:.3g} days; last: {mail.why or 'no reply'}"
+            common.store.change(changes.set_aside(mail.id, "failed", why))
+            after = replace(mail, state="failed", why=why)
+            self._errand(common.given_up(after))
+        held_up = common.spool.held_up(now - self._waiting)
+        if held_up is None:
+            return
+        oldest = held_up[1]
+        since = f"{(now - oldest.arrived) / 3600:.0f} hours"
+        common.tell(occasions.waiting(oldest.id, oldest.host, since, oldest.why or "", at=now))
