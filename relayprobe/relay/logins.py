@@ -65,7 +65,7 @@ class Logins:
         user, where = user.lower(), _place(host)
         if self._guessed_enough(where):
             return "later"
-        digest = hmac.digest(self._key, _octets(f"{len(user)} {user}{password}"), "sha256")
+        digest = hmac.digest(self._key, _octets(password), "sha256")
         known = self._known.get(user)
         if known is not None and hmac.compare_digest(known, digest):
             return "good"

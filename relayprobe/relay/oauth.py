@@ -173,8 +173,8 @@ class Tokens:
         return now >= self._renew_at
 
     def _last_one(self, now: float, force: bool, failure: SignInFailed) -> str:
-        """While the host is in trouble, a token that has not ended yet is as good as a new one."""
-        if self._grant and not force and failure.kind == "later" and now < self._ends_at:
+        """While the host is in trouble, a token that has not ended is as good as a new one. A refusal leaves none."""
+        if self._grant and not force and now < self._ends_at:
             return self._grant.token
         raise failure.again()
 
@@ -223,34 +223,48 @@ async def sign_in(
             "`relayprobe login` is for one without",
             "no-login",
         )
-    fresh = msal.SerializableTokenCache()  # one sign-in takes the place of another
-
-    async def asked(work: Callable[[msal.PublicClientApplication], T]) -> T:
-        def blocking() -> T:
-            with TokenHost(application.ca_file, timeout) as host:
-                return work(_public(application, host, fresh))
-
-        return await _asked(blocking, application, timeout)
-
     await _asked(cache.check, application, timeout)  # before the person goes to the trouble
-    flow: dict[str, Any] = await asked(lambda app: app.initiate_device_flow(application.scopes))
-    if "user_code" not in flow or "device_code" not in flow:
-        raise refused(flow, more=MAY_BE_BLOCKED)
-    code, place = visible(str(flow["user_code"])), visible(str(flow.get("verification_uri", "")))
-    show(f"To sign in, open {place} in any browser and enter the code {code}")
-    while True:
-        result: dict[str, Any] = await asked(
-            lambda app: app.acquire_token_by_device_flow(flow, exit_condition=lambda _: True)
-        )
-        if result.get("error") not in ("authorization_pending", "slow_down"):
-            break
-        await sleep(flow["interval"])
+    fresh = msal.SerializableTokenCache()  # one sign-in takes the place of another
+    with TokenHost(application.ca_file, timeout) as host:
+        app = await _asked(lambda: _public(application, host, fresh), application, timeout)
+        result = await _with_code(app, application, show, sleep, timeout)
     if not isinstance(result.get("access_token"), str):
-        raise refused(result, str(flow["device_code"]), MAY_BE_BLOCKED)
+        raise refused(result, more=MAY_BE_BLOCKED)
     await _asked(lambda: cache.store(fresh, over=True), application, timeout)
-    accounts = await asked(lambda app: app.get_accounts())
+    accounts = app.get_accounts()
     account = visible(str(accounts[0].get("username") or "")) if accounts else ""
     return SignedIn(account, _greeting(application, account, cache))
+
+
+async def _with_code(
+    app: msal.PublicClientApplication,
+    application: Application,
+    show: Callable[[str], None],
+    sleep: Callable[[float], Awaitable[None]],
+    timeout: float,
+) -> dict[str, Any]:
+    """Show the code, and poll until it was entered, refused or has ended. Trouble on the way is waited out."""
+    flow: dict[str, Any] = await _asked(lambda: app.initiate_device_flow(application.scopes), application, timeout)
+    if "user_code" not in flow or "device_code" not in flow:
+        raise refused(flow, more=MAY_BE_BLOCKED)
+    place, code = visible(str(flow.get("verification_uri", "")))[:200], visible(str(flow["user_code"]))[:50]
+    show(f"To sign in, open {place} in any browser and enter the code {code}")
+
+    def poll() -> dict[str, Any]:
+        found: dict[str, Any] = app.acquire_token_by_device_flow(flow, exit_condition=lambda _: True)
+        return found
+
+    while True:
+        try:
+            result = await _asked(poll, application, timeout)
+            if result.get("error") not in ("authorization_pending", "slow_down"):
+                return result
+        except SignInFailed as failure:
+            if failure.kind == "stop" or time.time() >= flow["expires_at"]:
+                raise
+        if time.time() >= flow["expires_at"]:  # which msal made of `expires_in` by this clock
+            return {"error": "expired_token"}
+        await sleep(min(max(flow["interval"], 1), 60))
 
 
 def _greeting(application: Application, account: str, cache: Cache) -> str:

@@ -99,8 +99,7 @@ class Cache:
 
     def _fernet(self) -> Fernet:
         assert self._key is not None
-        # What `openssl rand -base64 32` prints is taken as well as Fernet's own alphabet.
-        key = read(self._key).strip().translate(str.maketrans("+/", "-_"))
+        key = read(self._key).strip()
         try:
             return Fernet(key)
         except ValueError:

@@ -116,15 +116,10 @@ class TokenHost:
                 text = _body(reply, deadline)
                 status, headers = reply.status_code, {name.lower(): value for name, value in reply.headers.items()}
         # From None, for these name the request, and the request has the secret.
-        except requests.exceptions.SSLError as error:
-            raise SignInFailed("later", _not_trusted(url, error), "certificate") from None
         except (requests.exceptions.Timeout, TimeoutError):
             raise timed_out(url) from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            says = (
-                f"no token, for {_host(url)} cannot be reached ({_cause(error)}): check the network, DNS and any proxy"
-            )
-            raise SignInFailed("later", says, "network") from None
+            raise _unreachable(url, error) from None
         if status == 429 or status >= 500:
             says = f"no token, for {_host(url)} answers HTTP {status}: it will be asked again"
             raise SignInFailed("later", says, f"http-{status}", _retry_after(headers.get("retry-after")))
@@ -193,22 +188,19 @@ def _host(url: str) -> str:
     return visible(url.partition("://")[2].partition("/")[0])
 
 
-def _cause(error: BaseException) -> str:
+def _unreachable(url: str, error: BaseException) -> SignInFailed:
     """The innermost reason in words, for requests wraps what urllib3 wrapped."""
-    seen: list[BaseException] = []
-    inner: BaseException | None = error
-    while inner is not None and len(seen) < 10:
-        seen.append(inner)
-        inner = inner.__cause__ or inner.__context__
-    system = next((e for e in reversed(seen) if isinstance(e, OSError) and e.strerror), None)
-    return visible(str(system.strerror)) if system else type(seen[-1]).__name__
-
-
-def _not_trusted(url: str, error: BaseException) -> str:
-    reason = next(
-        (part for part in re.findall(r"certificate verify failed: ([^(\[\]]+)", str(error))), "TLS could not be set up"
-    )
-    return (
-        f"no token, for the certificate of {_host(url)} is not trusted ({visible(reason.strip())}): if a proxy looks "
-        "into TLS here, name its root certificate in ca_file"
-    )
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 10:
+        chain.append(inner)
+    for found in reversed(chain):
+        if isinstance(found, ssl.SSLCertVerificationError):
+            says = (
+                f"no token, for the certificate of {_host(url)} is not trusted ({visible(found.verify_message)}): if a "
+                "proxy looks into TLS here, name its root certificate in ca_file"
+            )
+            return SignInFailed("later", says, "certificate")
+    reasons = [visible(found.strerror) for found in reversed(chain) if isinstance(found, OSError) and found.strerror]
+    reason = reasons[0] if reasons else type(chain[-1]).__name__
+    says = f"no token, for {_host(url)} cannot be reached ({reason}): check the network, DNS and any proxy"
+    return SignInFailed("later", says, "network")

@@ -63,6 +63,11 @@ def host(authority: Path) -> Iterator[TokenServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -233,7 +238,7 @@ async def test_what_is_refused_stops(
         (Trouble("raw", 200, text='{"access_token": 5}'), "not-oauth", None),
         (Trouble("raw", 200, text='{"access_token": "a\\r\\nb", "expires_in": 5}'), "not-oauth", None),
         (Trouble("raw", 200, text='{"access_token": "a", "expires_in": "soon"}'), "not-oauth", None),
-        (Trouble("raw", 200, text=" " * 1_100_000 + "{}"), "not-oauth", None),
+        (Trouble("raw", 200, text='{"access_token": "a", "expires_in": 5' + " " * 1_100_000 + "}"), "not-oauth", None),
         (Trouble("raw", 302, text="{"), "not-oauth", None),
     ],
 )
@@ -306,6 +311,27 @@ async def test_a_host_whose_certificate_nobody_vouches_for(host: TokenServer, cl
 async def test_a_root_that_cannot_be_read(host: TokenServer, clock: Clock, tmp_path: Path) -> None:
     failed = await failure(Tokens(replace(with_secret(host), ca_file=tmp_path / "none.pem"), clock=clock))
     assert (failed.kind, failed.code) == ("stop", "ca-file")
+
+
+async def test_a_host_that_does_not_speak_tls(host: TokenServer, clock: Clock) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 this is something else\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        application = replace(with_secret(host), authority=f"https://127.0.0.1:{port}/tenant")
+        failed = await failure(Tokens(application, clock=clock))
+    assert (failed.kind, failed.code) == ("later", "network")
+
+
+async def test_the_secret_is_not_carried_elsewhere(host: TokenServer, clock: Clock, authority: Path) -> None:
+    with TokenServer(authority) as elsewhere:
+        host.trouble = Trouble("redirect", text=f"{elsewhere.authority}/token")
+        failed = await failure(Tokens(with_secret(host), clock=clock))
+        assert failed.kind == "later"
+        assert not elsewhere.asked
 
 
 async def test_a_tenant_that_is_not_there(host: TokenServer, clock: Clock) -> None:
@@ -415,6 +441,17 @@ async def test_a_refresh_token_that_was_revoked_stops_until_somebody_signs_in(
     assert await relay.token() == host.issued[-1]
 
 
+async def test_a_new_sign_in_is_used_at_once(host: TokenServer, clock: Clock, tmp_path: Path, key: Path) -> None:
+    login = Cache(tmp_path / "sign-in", Origin(file=key))
+    await sign_in(for_a_person(host), lambda _: None, login, sleep=no_sleep)
+    relay = Tokens(for_a_person(host), Cache(tmp_path / "sign-in", Origin(file=key)), clock=clock)
+    first = await relay.token()
+    await sign_in(for_a_person(host), lambda _: None, login, sleep=no_sleep)
+    renewed = host.refresh_tokens[-1]
+    assert await relay.token() != first
+    assert host.asked[-1]["refresh_token"] == renewed
+
+
 async def test_a_newer_sign_in_is_not_written_over(host: TokenServer, tmp_path: Path, key: Path) -> None:
     file = tmp_path / "sign-in"
     relay, login = Cache(file, Origin(file=key)), Cache(file, Origin(file=key))
@@ -483,6 +520,28 @@ async def test_a_device_code_that_is_blocked_is_explained(host: TokenServer, sta
     with pytest.raises(SignInFailed, match="block sign-in by device code") as caught:
         await sign_in(for_a_person(host), lambda _: None, Cache(), sleep=no_sleep)
     assert (caught.value.kind, caught.value.code) == ("stop", "AADSTS53003")
+
+
+async def test_a_sign_in_waits_out_trouble_on_the_way(host: TokenServer) -> None:
+    troubles = iter([Trouble("drop"), Trouble("refuse", 503, "server_error"), None])
+    host.trouble = Trouble("refuse", 429, "throttled", retry_after="1")
+
+    async def meanwhile(seconds: float) -> None:
+        assert seconds == 1
+        host.trouble = next(troubles)
+
+    done = await sign_in(for_a_person(host), lambda _: None, Cache(), sleep=meanwhile)
+    assert done.account == "anna@contoso.test"
+    assert len(host.asked) == 4
+
+
+@pytest.mark.parametrize("trouble", [None, Trouble("drop")])
+async def test_a_code_that_nobody_enters_ends(host: TokenServer, trouble: Trouble | None) -> None:
+    host.code_lifetime, host.pending, host.trouble = 0, 1000, trouble
+    with pytest.raises(SignInFailed) as caught:
+        await sign_in(for_a_person(host), lambda _: None, Cache(), sleep=no_sleep)
+    assert caught.value.code == ("expired_token" if trouble is None else "network")
+    assert len(host.asked) == 1
 
 
 async def test_an_application_with_a_secret_needs_nobody(host: TokenServer) -> None:

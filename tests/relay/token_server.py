@@ -34,12 +34,12 @@ Answer = tuple[int, dict[str, Any], dict[str, str]]
 class Trouble:
     """What is wrong with /token. `refuse` answers `status` with the error; `raw` answers with that text."""
 
-    kind: Literal["refuse", "stall", "drop", "raw"]
+    kind: Literal["refuse", "stall", "drop", "raw", "redirect"]
     status: int = 400
     error: str = ""
     description: str = ""
     retry_after: str | None = None
-    text: str = ""
+    text: str = ""  # of `redirect`, the place to go to
 
 
 class TokenServer:
@@ -53,6 +53,7 @@ class TokenServer:
         self.secrets: dict[str, str] = {}
         self.certificates: dict[str, x509.Certificate] = {}
         self.people = {"app-device": "anna@contoso.test"}  # client id: who signs in with it
+        self.code_lifetime = 900
         self.pending = 0  # polls before the code is entered
         self.trouble: Trouble | None = None  # of /token
         self.device_trouble: Trouble | None = None  # of /devicecode
@@ -129,7 +130,7 @@ class TokenServer:
             "device_code": "device-code-for-" + form["client_id"],
             "user_code": "QWER-1234",
             "verification_uri": "https://login.test/device",
-            "expires_in": 900,
+            "expires_in": self.code_lifetime,
             "interval": 1,
         }
 
@@ -229,6 +230,8 @@ class _Request(BaseHTTPRequestHandler):
                 self.server.host.stall()
             case Trouble(kind="drop"):
                 pass  # hangs up without a word
+            case Trouble(kind="redirect", text=place):
+                send(307, "{}", {"Location": place})
             case Trouble(kind="raw", status=status, text=text):
                 send(status, text, {})
             case Trouble(status=status, error=error, description=description, retry_after=wait):
