@@ -14,7 +14,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayprobe.relay.mx import Found, Kind, Lookup, NotFound, kind_of, name_server
@@ -422,6 +422,7 @@ def test_what_is_no_resolver(text: str) -> None:
         name_server(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_resolver_or_said_to_be_none(text: str) -> None:
     with contextlib.suppress(ValueError):

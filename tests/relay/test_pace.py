@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayprobe.relay.pace import HOUR, Bucket, Days, Jumps, Turns, backoff
@@ -14,6 +14,7 @@ NOON = 1_800_000_000.0 // HOUR * HOUR
 DAY = 24 * HOUR
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.lists(st.floats(0, 90), min_size=1, max_size=150), st.floats(0, 2e9))
 def test_no_minute_has_more_messages_than_allowed(most: int, pauses: list[float], now: float) -> None:
     bucket = Bucket(most)
@@ -55,6 +56,7 @@ def test_a_step_back_of_the_clock_blocks_for_a_minute_at_most_and_forgets_nothin
     assert bucket.wait(65.0) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 9 * HOUR), st.integers(1, 60)), min_size=1, max_size=80), st.booleans())
 def test_no_24_hours_have_more_recipients_than_allowed(mails: list[tuple[float, int]], restarted: bool) -> None:
     days, now = Days(most=100), NOON
@@ -110,6 +112,7 @@ def test_what_was_counted_moves_with_a_clock_that_jumps(jump: float) -> None:
     assert days.room(now + 26 * HOUR) == 10
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-DAY, DAY), max_size=30))
 def test_a_clock_that_jumps_to_and_fro_ends_where_it_began(jumps: list[float]) -> None:
     days = Days({str(int(NOON // HOUR)): 7})
@@ -141,6 +144,7 @@ def test_waits_follow_the_schedule_and_the_last_one_repeats() -> None:
     assert waits == pytest.approx([60, 60, 300, 3600, 3600, 3600])
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(0, 50))
 def test_waits_are_spread_by_a_fifth(chance: float, attempts: int) -> None:
     assert 79.99 <= backoff((100.0,), attempts, lambda: chance) <= 120.01
@@ -156,6 +160,7 @@ def test_devices_take_turns() -> None:
     assert turns.next(["c", "aa"]) == "c"
 
 
+@settings(deadline=None)
 @given(st.sets(st.text(min_size=1, max_size=5), min_size=1, max_size=8), st.data())
 def test_a_device_that_waits_is_passed_over_by_no_other_twice(hosts: set[str], data: st.DataObject) -> None:
     turns, patient = Turns(), min(hosts)
