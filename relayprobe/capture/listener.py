@@ -157,6 +157,7 @@ class Listener:
         self._refused: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._visits: OrderedDict[str, deque[Visit]] = OrderedDict()
         self._servers: list[asyncio.Server] = []
+        self._opened: dict[str, tuple[Port, asyncio.Server]] = {}  # by the name that their port has in the settings
         self._ticker: asyncio.Task[None] | None = None
         self._beside = ThreadPoolExecutor(1, "judge")  # one: more would only keep the loop waiting
         self._judging: set[asyncio.Task[None]] = set()
@@ -168,23 +169,51 @@ class Listener:
         """Listen on all ports, and on sockets that were handed over. Raises ListenError."""
         for at, port in enumerate(self.ports):
             try:
-                server = await self.loop.create_server(
-                    lambda at=at: self._connection(self.ports[at]),  # type: ignore[misc]
-                    port.host,
-                    port.number,
-                    backlog=1024,
-                )
+                self.ports[at] = await self._open_port(port)
             except OSError as error:
                 await self.stop()
                 raise ListenError(_why_not(port, error)) from None
-            self._servers.append(server)
-            self.ports[at] = replace(port, number=server.sockets[0].getsockname()[1])
         for given in sockets:
             host, number = given.getsockname()[:2]
             port = Port(host, number)
             self.ports.append(port)
             self._servers.append(await self.loop.create_server(lambda port=port: self._connection(port), sock=given))  # type: ignore[misc]
         self._ticker = self.loop.create_task(self._tick())
+
+    def change(self, manner: Manner) -> None:
+        """Behave otherwise towards whoever comes from now on; who is here is treated as before."""
+        self.manner = manner
+        self.limits = manner.limits
+        self._template = PatientSMTP(manner.answers, manner.limits, self.loop)
+
+    async def listen_on(self, ports: Sequence[Port]) -> None:
+        """Listen on these ports and no others, apart from sockets that were handed over; nobody who is here is cut
+        off. Raises ListenError, and listens on the others all the same."""
+        wanted = {port.name: port for port in ports}
+        for name, (there, server) in list(self._opened.items()):
+            if name not in wanted:
+                server.close()
+                self._servers.remove(server)
+                self.ports.remove(there)
+                del self._opened[name]
+        failure = None
+        for name, port in wanted.items():
+            if name not in self._opened:
+                try:
+                    self.ports.append(await self._open_port(port))
+                except OSError as error:
+                    failure = ListenError(_why_not(port, error))
+        if failure is not None:
+            raise failure
+
+    async def _open_port(self, port: Port) -> Port:
+        """Listen on a port; it with its number, where any would do."""
+        opened = port
+        server = await self.loop.create_server(lambda: self._connection(opened), port.host, port.number, backlog=1024)
+        opened = replace(port, number=server.sockets[0].getsockname()[1])
+        self._servers.append(server)
+        self._opened[port.name] = opened, server
+        return opened
 
     def _connection(self, port: Port) -> Tap | Pop3:
         return Pop3(self, port) if port.pin == "pop3" else Tap(self, port)

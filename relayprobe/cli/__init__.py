@@ -11,12 +11,19 @@ from relayprobe import __version__
 
 VERBS = {
     "listen": "Capture and diagnose; never forwards.",
+    "relay": "The same, and forward to Office 365.",
     "sessions": "List captured sessions, newest first.",
     "show": "One session: dialogue, findings, advice.",
     "diagnose": "The rules again, over stored sessions, texts, pcaps.",
     "export": "A session as text, JSON or mail.",
     "rules": "What is looked for; `rules ID` explains one.",
     "explain": "What a reply of Office 365 means.",
+    "queue": "Mail accepted and not yet delivered.",
+    "login": "Sign in for OAuth.",
+    "health": "Whether the relay is at work.",
+    "reload": "Have it read its configuration anew.",
+    "config": "Check the configuration, or show it.",
+    "password": "Hash a password for devices' logins.",
     "demo": "A tour without a printer.",
 }
 

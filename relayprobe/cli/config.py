@@ -23,7 +23,7 @@ def check(config: Path | None, data: Path | None, as_json: bool, no_color: bool,
 
     Nothing is sent anywhere. Exit code 0: it would; 2: what is wrong, in a sentence.
     """
-    from relayprobe.relay.relay import RelayError, plan_of
+    from relayprobe.relay.plan import RelayError, plan_of
 
     if config is None:
         fail("name the configuration with --config")

@@ -8,11 +8,12 @@ import json
 import logging
 import os
 import signal
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import structlog
@@ -138,28 +139,10 @@ async def serve(
     chosen: Settings, show: Beside, *, quiet: bool = False, as_json: bool = False, interview: bool = False
 ) -> None:
     """Listen until told to stop."""
-    ports = [parse_port(text) for text in chosen.listen.on]
-    sockets = handed_sockets()
-    if sockets:
-        ports = []
-    ports += [replace(parse_port(text), pin="pop3") for text in chosen.listen.pop3]
-    store = Store.open(
-        chosen.data,
-        Retention(
-            session_age=chosen.retention.session_age,
-            body_age=chosen.retention.body_age,
-            sessions=chosen.retention.sessions,
-            size=chosen.retention.size,
-        ),
-        trim=trimmed,
-        on_error=lambda error: log.error("cannot store what is captured", error=str(error)),
-    )
+    ports, sockets = ports_of(chosen)
+    store = store_of(chosen)
     try:
-        certificate, key = chosen.listen.cert, chosen.listen.key
-        if (certificate is None) != (key is None):
-            fail("--cert and --key go together: give both, or neither")
-        if certificate is None or key is None:
-            certificate, key = own_certificate(chosen.data, chosen.listen.name)
+        certificate, key = certificate_of(chosen)
         imitated = chosen.listen.imitate
         tls = imitated_context(certificate, key, imitated) if imitated else server_context(certificate, key)
         if imitated not in (None, "submission") and not chosen.site.domains:
@@ -202,6 +185,39 @@ async def serve(
         fail(str(error))
     finally:
         store.close()
+
+
+def ports_of(chosen: Settings) -> tuple[list[Port], list[socket.socket]]:
+    """Where to listen: the ports of the settings, or sockets that were handed over in their place."""
+    sockets = handed_sockets()
+    ports = [] if sockets else [parse_port(text) for text in chosen.listen.on]
+    return [*ports, *(replace(parse_port(text), pin="pop3") for text in chosen.listen.pop3)], sockets
+
+
+def store_of(chosen: Settings, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> Store:
+    """The store in the data folder, open for writing. Raises StoreError."""
+    return Store.open(
+        chosen.data,
+        Retention(
+            session_age=chosen.retention.session_age,
+            body_age=chosen.retention.body_age,
+            sessions=chosen.retention.sessions,
+            size=chosen.retention.size,
+        ),
+        trim=trimmed,
+        on_error=lambda error: log.error("cannot store what is captured", error=str(error)),
+        synchronous=synchronous,
+    )
+
+
+def certificate_of(chosen: Settings) -> tuple[Path, Path]:
+    """The certificate that devices are shown, and its key. Raises CertificateError."""
+    certificate, key = chosen.listen.cert, chosen.listen.key
+    if (certificate is None) != (key is None):
+        fail("--cert and --key go together: give both, or neither")
+    if certificate is None or key is None:
+        return own_certificate(chosen.data, chosen.listen.name)
+    return certificate, key
 
 
 def manner_of(chosen: Settings) -> Manner:
@@ -286,6 +302,27 @@ def _judged(
     judged: Judged, screen: Screen | None, rows: Beside | None, show: Beside, interviews: Interviews | None
 ) -> None:
     session, row = judged.session, judged.row
+    log_session(judged)
+    if interviews is not None and (progress := interviews.heard(session)):
+        if rows:
+            rows.line(("", json.dumps(progress_object(progress.host, progress.offer, progress.profile, progress.next))))
+        else:
+            show.lines(progress_text(progress.host, progress.profile, progress.next))
+            if progress.next is None and progress.best is not None:
+                show.lines(_advised(progress.best))
+            show.line(("", ""))
+        return
+    if screen:
+        screen.judged(judged)
+    if rows:
+        from relayprobe.cli.sessions import row_object
+
+        rows.line(("", json.dumps(row_object(row))))
+
+
+def log_session(judged: Judged) -> None:
+    """A session that has ended, in the log."""
+    session, row = judged.session, judged.row
     last = session.tls[-1][1] if session.tls else None
     log.info(
         "session",
@@ -304,21 +341,6 @@ def _judged(
         octets=row.octets,
         findings=list(row.findings),
     )
-    if interviews is not None and (progress := interviews.heard(session)):
-        if rows:
-            rows.line(("", json.dumps(progress_object(progress.host, progress.offer, progress.profile, progress.next))))
-        else:
-            show.lines(progress_text(progress.host, progress.profile, progress.next))
-            if progress.next is None and progress.best is not None:
-                show.lines(_advised(progress.best))
-            show.line(("", ""))
-        return
-    if screen:
-        screen.judged(judged)
-    if rows:
-        from relayprobe.cli.sessions import row_object
-
-        rows.line(("", json.dumps(row_object(row))))
 
 
 def _advised(session: Session) -> Iterator[tuple[str, str]]:

@@ -132,9 +132,7 @@ def _each(
             yield folder, mail
 
 
-def _change(
-    done: str, change: Callable[[Path, Mail], bool], each: Iterator[tuple[Path, Mail]], as_json: bool
-) -> None:
+def _change(done: str, change: Callable[[Path, Mail], bool], each: Iterator[tuple[Path, Mail]], as_json: bool) -> None:
     unchanged = 0
     for folder, mail in each:
         changed = change(folder, mail)

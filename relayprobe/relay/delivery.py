@@ -16,7 +16,8 @@ from relayprobe.relay.lane import Common, Lane
 from relayprobe.relay.pace import Days, Jumps
 from relayprobe.relay.routes import Candidate, Route, first_match, serves
 from relayprobe.relay.sending import Connector, Result
-from relayprobe.store import Mail, StoreError, spool as changes
+from relayprobe.store import Mail, StoreError
+from relayprobe.store import spool as changes
 from relayprobe.store.spool import Statement, Wanted
 
 log = structlog.get_logger(__name__)
@@ -201,8 +202,12 @@ class Delivery:
                 names.add(choice.name)
         if statements:
             self._common.store.change(statements)
-            done = asyncio.wrap_future(self._common.store.flushed())
-            done.add_done_callback(lambda done: done.exception() or [self._wake(name) for name in names])
+            self._errand(self._wake_when_written(names))
+
+    async def _wake_when_written(self, routes: set[str]) -> None:
+        await asyncio.wrap_future(self._common.store.flushed())
+        for name in routes:
+            self._wake(name)
 
     def _chosen(self, mail: Mail, route: Route) -> Choice:
         stopped = {name: lane.health.why or "" for name, lane in self._lanes.items() if lane.health.state != "ok"}

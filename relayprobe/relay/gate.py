@@ -15,12 +15,13 @@ from relayprobe.relay.bounce import loop
 from relayprobe.relay.devices import Devices
 from relayprobe.relay.logins import Logins
 from relayprobe.relay.permitted import Permitted
-from relayprobe.relay.repair import repaired_address
+from relayprobe.relay.repair.address import repaired_address
 from relayprobe.relay.routes import Candidate, Route, first_match, is_among
 from relayprobe.store import Mail, Recipient, Text
 from relayprobe.wire.command import Path
 
 OFFERED = ("LOGIN", "PLAIN")
+ANYBODY = Permitted()
 LEARNING = "451 4.7.1 relayprobe is learning which devices send, and sends nothing on: try again later"
 
 
@@ -31,7 +32,7 @@ class Rules:
     devices: Devices
     routes: tuple[Route, ...]
     logins: Logins | None = None
-    permitted: Permitted = Permitted()
+    permitted: Permitted = ANYBODY
     lenient: tuple[str, ...] = ()
     sender_domain: str | None = None
     at_once: bool = False
@@ -83,7 +84,7 @@ class Gate(Accept):
         return [line for line in super().ehlo(host, tls) if line not in ("BINARYMIME", "DSN")]
 
     async def check(self, login: Login, talk: Talk) -> str:
-        """A login is proved where it is known. A device that is named by its address may have any: it cannot help it."""
+        """A login is proved where it is known. A device that is named by its address may have any."""
         logins = self._rules.logins
         if logins is not None and login.password is not None:
             found = await logins.check(self._host, login.user, login.password.decode("utf-8", "replace"))

@@ -24,7 +24,8 @@ from relayprobe.relay.occasions import Notice
 from relayprobe.relay.pace import Bucket, Days, backoff
 from relayprobe.relay.routes import Route, by_mailbox
 from relayprobe.relay.sending import Connection, Connector, Result, RouteFailed, RouteTrouble
-from relayprobe.store import Attempt, Mail, Spool, Store, StoreError, spool as changes
+from relayprobe.store import Attempt, Mail, Spool, Store, StoreError
+from relayprobe.store import spool as changes
 from relayprobe.store.spool import Statement
 
 log = structlog.get_logger(__name__)
@@ -308,7 +309,10 @@ class Lane:
         except Exception as error:  # a mail that makes us stumble must not stop the others
             log.exception("a mail could not be sent for a fault of ours", mail=mail.id)
             result = Result(
-                "deferred", mail.recipients, reply=None, why=f"a fault of relayprobe ({type(error).__name__}): see its log"
+                "deferred",
+                mail.recipients,
+                reply=None,
+                why=f"a fault of relayprobe ({type(error).__name__}): see its log",
             )
         finally:
             await self._give_back(connection, keep)
@@ -354,9 +358,7 @@ class Lane:
 
     def _fell_ill(self, trouble: RouteTrouble) -> None:
         before, now = self._health, self._common.wall()
-        self._health = state_of.failed(
-            before, trouble.scope, trouble.why, now, self._common.retry, self._common.spread
-        )
+        self._health = state_of.failed(before, trouble.scope, trouble.why, now, self._common.retry, self._common.spread)
         self._remember()
         log.warning(
             "route cannot", route=self.route.name, state=self._health.state, scope=trouble.scope, why=trouble.why

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from relayprobe.office365.recognise import recognise
 from relayprobe.report.visible import visible
 
-Kind = Literal["waiting", "stopped", "working", "given-up", "expires", "disk-full", "summary"]
+Kind = Literal["waiting", "held", "stopped", "working", "given-up", "expires", "disk-full", "summary"]
 
 SUBJECT, TEXT = 200, 8000
 """Characters of a notice that are sent."""
@@ -50,6 +50,16 @@ def waiting(id: str, device: str, since: str, reply: str, *, at: float) -> Notic
         f"{id}` tries now."
     )
     return Notice("waiting", id, f"Mail from {_line(device)} has been waiting for {since}", text, at)
+
+
+def held(id: str, device: str, why: str, *, at: float) -> Notice:
+    """A person has to decide about a mail."""
+    text = (
+        f"Mail {id} from the device {_line(device)} is held: {_line(why, SUBJECT * 5)}.\n\nIt is kept, and not tried "
+        f"before you say so. `relayprobe queue show {id}` shows it, `relayprobe queue release {id}` lets it go on, "
+        f"`relayprobe queue drop {id}` gives it up."
+    )
+    return Notice("held", id, f"Mail from {_line(device)} is held", text, at)
 
 
 def stopped(route: str, reply: str, *, waits: int, at: float) -> Notice:

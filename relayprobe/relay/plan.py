@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from relayprobe.capture.tls import CertificateError
-from relayprobe.relay.devices import Devices, devices_of
+from relayprobe.relay.devices import devices_of
 from relayprobe.relay.gate import Rules
 from relayprobe.relay.logins import LoginError, Logins
 from relayprobe.relay.oauth import certificate_expires, expiry_warning
 from relayprobe.relay.permitted import permitted
-from relayprobe.relay.repair import ALWAYS, REPAIRS
+from relayprobe.relay.repair.terms import ALWAYS, REPAIRS
 from relayprobe.relay.routes import Route, origin_of, routes_of
 from relayprobe.relay.secrets import Origin, SecretError, read
 from relayprobe.relay.text import Habit, habit_of
@@ -22,8 +22,8 @@ from relayprobe.relay.tls import client_context
 from relayprobe.settings import Settings
 
 NO_DEVICES = (
-    "`relay` needs a list of devices, or it would send for anybody: name addresses, networks or logins in [relay], such "
-    'as devices = ["192.168.1.0/24"]; `relayprobe relay --learn 1h` collects those that try'
+    "`relay` needs a list of devices, or it would send for anybody: name addresses, networks or logins in [relay], "
+    'such as devices = ["192.168.1.0/24"]; `relayprobe relay --learn 1h` collects those that try'
 )
 
 
@@ -52,11 +52,15 @@ def plan_of(settings: Settings, config: Path | None, *, learning: bool = False, 
     if unknown := set(relay.repairs_off) - set(REPAIRS):
         raise RelayError(f"relay.repairs_off: there is no repair {min(unknown)}: known are {', '.join(REPAIRS)}")
     if fixed := set(relay.repairs_off) & ALWAYS:
-        raise RelayError(f"relay.repairs_off: {min(fixed)} cannot be switched off: without it mail could be smuggled in")
+        raise RelayError(
+            f"relay.repairs_off: {min(fixed)} cannot be switched off: without it mail could be smuggled in"
+        )
     try:
         token_key = origin_of(relay, "token_key", base, "relay.token_key")
         routes = routes_of(settings.route, base, token_key)
-        logins = Logins({user: kept.get_secret_value() for user, kept in relay.logins.items()}) if relay.logins else None
+        logins = (
+            Logins({user: kept.get_secret_value() for user, kept in relay.logins.items()}) if relay.logins else None
+        )
         devices = devices_of(relay.devices, open_to_the_world=relay.open_to_the_world)
         if devices.logins - {user.lower() for user in relay.logins}:
             name = min(devices.logins - {user.lower() for user in relay.logins})
@@ -111,7 +115,6 @@ def _looked_at(route: Route, today: date) -> list[str]:
                 'token_key_file = "token.key" in [relay]; `relayprobe login` makes it'
             )
     return [f"route {route.name}: {warning}" for warning in warnings]
-
 
 
 def _is_here(route: Route) -> bool:

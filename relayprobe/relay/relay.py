@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import email.policy
 import hashlib
+import json
 import random
 import secrets
 import time
@@ -22,14 +23,14 @@ import structlog
 from relayprobe.relay import occasions
 from relayprobe.relay.auto import Candidate, Choice, choose
 from relayprobe.relay.bounce import Returned, Undelivered, may_bounce, report
+from relayprobe.relay.channels import Channel, Command, Webhook
+from relayprobe.relay.channels import Mail as ByMail
 from relayprobe.relay.delivery import Delivery
 from relayprobe.relay.figures import Figures
 from relayprobe.relay.gate import Desk
 from relayprobe.relay.lane import Common
 from relayprobe.relay.learned import Learned, default_gateways, gateway_warning
 from relayprobe.relay.mx import Lookup, name_server
-from relayprobe.relay.channels import Channel, Command, Webhook
-from relayprobe.relay.channels import Mail as ByMail
 from relayprobe.relay.notices import Notifier
 from relayprobe.relay.oauth import Tokens, certificate_expires
 from relayprobe.relay.occasions import Notice
@@ -43,7 +44,7 @@ from relayprobe.relay.token_cache import Cache
 from relayprobe.settings import Settings
 from relayprobe.store import Archive, Attempt, Mail, Recipient, Spool, Store, Text, free
 from relayprobe.wire.body import LineCounter
-from relayprobe.wire.codec import from_json
+from relayprobe.wire.codec import from_object
 from relayprobe.wire.dialogue import HEAD_LIMIT
 from relayprobe.wire.session import Site, session_of
 
@@ -72,6 +73,7 @@ class Relay:
         store: Store,
         site: Site,
         *,
+        onlooker: Callable[[Attempt, Mail], None] = lambda attempt, mail: None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         spread: Callable[[], float] = random.random,
@@ -83,6 +85,7 @@ class Relay:
         self._config = config
         self._site = site
         self._store = store
+        self._onlooker = onlooker
         self._wall = wall
         self._monotonic = monotonic
         self._timeouts = timeouts
@@ -95,9 +98,8 @@ class Relay:
             monotonic=monotonic,
             retry=settings.relay.retry,
             tell=self._tell,
-            monotonic=monotonic,
             given_up=self._given_up,
-            ended=lambda attempt, mail: self.figures.ended(attempt),
+            ended=self._ended,
             spread=spread,
         )
         relay = settings.relay
@@ -161,24 +163,12 @@ class Relay:
         self._spool.close()
         self._archive.close()
 
-    def _habit(self) -> Habit:
-        return self.plan.habit
-
     def _connector(self, route: Route) -> Connector:
-        tokens = None
-        if route.oauth is not None:
-            cache = Cache() if route.oauth.alone else Cache(cache_path(self.settings.data, route), route.token_key)
-            tokens = Tokens(route.oauth, cache)
-        lookup = Lookup(name_server(route.resolver) if route.resolver else None) if route.host is None else None
-        return Connector(
-            route,
-            self._habit,
-            self._spool,
-            helo=self.settings.listen.name,
-            tokens=tokens,
-            lookup=lookup,
-            timeouts=self._timeouts,
-        )
+        return connector_for(route, self.settings, lambda: self.plan.habit, self._spool, self._timeouts)
+
+    def _ended(self, attempt: Attempt, mail: Mail) -> None:
+        self.figures.ended(attempt)
+        self._onlooker(attempt, mail)
 
     def _keep(self, mail: Mail) -> None:
         self._store.take(mail)
@@ -192,12 +182,10 @@ class Relay:
     def _choose(self, mail: Mail, route: Route, stopped: Mapping[str, str]) -> Choice:
         """Have the diagnosis choose a route for a mail."""
         row = self._archive.find(mail.session) if mail.kind == "device" else None
-        events = [from_json(event) for event in self._archive.events(mail.session)] if row else []
+        events = [from_object(json.loads(event)) for event in self._archive.events(mail.session)] if row else []
         session = session_of(events, id=mail.session, started=mail.arrived, site=self._site)
         open_to = [
-            one
-            for one in self.plan.rules.routes
-            if one.mode != "auto" and (not route.over or one.name in route.over)
+            one for one in self.plan.rules.routes if one.mode != "auto" and (not route.over or one.name in route.over)
         ]
         options = [Candidate(one.name, one.way, one.mailbox, one.largest, stopped.get(one.name)) for one in open_to]
         return choose(session, mail.sender, mail.waiting, mail.size, options, self._site)
@@ -234,7 +222,7 @@ class Relay:
 
     async def _given_up(self, mail: Mail) -> None:
         """A mail will not be delivered: its sender or the administrator is told, once, and never about a report."""
-        if mail.kind == "notice" or mail.kind == "report":
+        if mail.kind in ("notice", "report"):
             log.warning("mail of our own is given up", mail=mail.id, why=mail.why)
             return
         relay, now = self.settings.relay, self._wall()
@@ -267,7 +255,9 @@ class Relay:
         domain = self.plan.habit.domain or self.settings.listen.name
         return f"relayprobe@{domain}", route
 
-    async def _queue_own(self, kind: Literal["notice", "report"], sender: str, to: str, raw: bytes, route: Route | None) -> None:
+    async def _queue_own(
+        self, kind: Literal["notice", "report"], sender: str, to: str, raw: bytes, route: Route | None
+    ) -> None:
         if route is None:
             return
         id = f"{kind[0]}{secrets.token_hex(5)}"
@@ -329,6 +319,21 @@ class Relay:
             self._tell(occasions.disk_full(str(self.settings.data), left, at=self._wall()))
 
 
+def connector_for(
+    route: Route,
+    settings: Settings,
+    habit: Callable[[], Habit],
+    spool: Spool | None,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
+) -> Connector:
+    """Who connects for a route."""
+    tokens = None
+    if route.oauth is not None:
+        tokens = Tokens(route.oauth, Cache() if route.oauth.alone else cache_of(settings.data, route))
+    lookup = Lookup(name_server(route.resolver) if route.resolver else None) if route.host is None else None
+    return Connector(route, habit, spool, helo=settings.listen.name, tokens=tokens, lookup=lookup, timeouts=timeouts)
+
+
 def webhook_secret(settings: Settings, config: Path | None) -> tuple[str, Callable[[], str]] | None:
     """The header by which a webhook knows us."""
     given = settings.relay.notify.webhook_secret_file
@@ -354,6 +359,6 @@ def stuffed(raw: bytes) -> bytes:
     return (b"." if raw.startswith(b".") else b"") + raw.replace(b"\r\n.", b"\r\n..")
 
 
-def cache_path(data: Path, route: Route) -> Path:
+def cache_of(data: Path, route: Route) -> Cache:
     """Where the sign-in for a route is kept."""
-    return data / f"sign-in-{route.name}"
+    return Cache(data / f"sign-in-{route.name}", route.token_key)

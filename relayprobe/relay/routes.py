@@ -26,7 +26,7 @@ from relayprobe.office365.endpoints import (
 from relayprobe.office365.modes import Way
 from relayprobe.relay.oauth import Application
 from relayprobe.relay.secrets import Origin
-from relayprobe.settings import OAuthSettings, RouteSettings, SecretFrom
+from relayprobe.settings.relay import OAuthSettings, RouteSettings, SecretFrom
 from relayprobe.wire.session import domain_of
 
 Mode = Literal["submission", "direct-send", "connector", "smart-host", "auto"]
@@ -112,8 +112,8 @@ def _route(given: RouteSettings, base: Path, token_key: Origin | None) -> Route:
         way = given.variant
     elif submission:
         way = "submission-oauth" if given.oauth else "submission"
-    elif given.mode == "direct-send" or given.mode == "connector":
-        way = given.mode
+    elif at_mx:
+        way = "direct-send" if given.mode == "direct-send" else "connector"
     host = given.host or (variant.host if variant else cloud.submission if submission else None)
     limits = {
         "high-volume-email": (_HVE_PER_MINUTE, None, HVE_RECIPIENTS, HVE_LARGEST),

@@ -21,16 +21,16 @@ from relayprobe.relay.health import Scope
 from relayprobe.relay.judgement import What, judged
 from relayprobe.relay.mx import Lookup, NotFound
 from relayprobe.relay.oauth import Tokens
-from relayprobe.relay.token_host import SignInFailed
 from relayprobe.relay.outcome import Deferred, Delivered, Fault, Outcome, Refused, Said, Sent, Stage, Unknown
 from relayprobe.relay.pace import Days
+from relayprobe.relay.place import Letter, NoSecretError, Place, SignIn, Timeouts
 from relayprobe.relay.record import Record
-from relayprobe.relay.repair import Mended
+from relayprobe.relay.repair.terms import Mended
 from relayprobe.relay.routes import Route
 from relayprobe.relay.secrets import SecretError, read
 from relayprobe.relay.text import Habit, mailbox_for, mended
 from relayprobe.relay.tls import client_context
-from relayprobe.relay.place import Letter, NoSecretError, Place, SignIn, Timeouts
+from relayprobe.relay.token_host import SignInFailed
 from relayprobe.relay.upstream import Upstream
 from relayprobe.report.visible import visible
 from relayprobe.store import Mail, Recipient, Spool, StoreError
@@ -91,12 +91,23 @@ class RouteFailed(Exception):
     def __init__(self, trouble: RouteTrouble, reply: str, stage: str, place: str, dialogue: tuple[str, ...]) -> None:
         super().__init__(trouble.why)
         self.trouble = trouble
-        self._about = (reply, stage, trouble.why, place, dialogue)
+        self.reply = reply
+        self.stage = stage
+        self.place = place
+        self.dialogue = dialogue
 
     def result(self, mail: Mail) -> Result:
         """What that means for the mail that was to go over it: nothing."""
-        reply, stage, why, place, dialogue = self._about
-        return Result("deferred", mail.recipients, reply, stage, why, place, dialogue, trouble=self.trouble)
+        return Result(
+            "deferred",
+            mail.recipients,
+            self.reply,
+            self.stage,
+            self.trouble.why,
+            self.place,
+            self.dialogue,
+            trouble=self.trouble,
+        )
 
 
 class Connection(Protocol):
@@ -116,7 +127,7 @@ class Connection(Protocol):
         """Say goodbye."""
 
 
-class _Open:
+class Open:
     """A connection that is logged in."""
 
     def __init__(self, upstream: Upstream, record: Record, place: str) -> None:
@@ -134,6 +145,10 @@ class _Open:
     def idle_for(self) -> float:
         return time.monotonic() - self._last
 
+    def events(self) -> tuple[str, ...]:
+        """Its dialogue, as far as it concerns the latest mail, as JSON texts."""
+        return _events(self.record)
+
     def used(self) -> None:
         self.sent += 1
         self._last = time.monotonic()
@@ -149,7 +164,7 @@ class Connector:
         self,
         route: Route,
         habit: Callable[[], Habit],
-        spool: Spool,
+        spool: Spool | None,
         *,
         helo: str,
         tokens: Tokens | None,
@@ -171,7 +186,7 @@ class Connector:
 
     # The connection
 
-    async def connect(self) -> _Open:
+    async def connect(self) -> Open:
         """A connection that is ready for mail. Raises RouteFailed."""
         try:
             return await self._connect(force=False)
@@ -183,7 +198,7 @@ class Connector:
         except _Refused as refused:
             raise refused.failed from None
 
-    async def _connect(self, force: bool) -> _Open:
+    async def _connect(self, force: bool) -> Open:
         place = await self._place()
         where = f"{place.host}:{place.port}"
         record = Record()
@@ -192,7 +207,7 @@ class Connector:
             what = judged(made.said, made.stage, self._mode)
             trouble = RouteTrouble(SCOPES.get(what.kind, "later"), _words(made.words, what))
             raise _Refused(made, RouteFailed(trouble, _kept(made.words), made.stage, where, _events(record)))
-        return _Open(made, record, where)
+        return Open(made, record, where)
 
     async def _place(self) -> Place:
         route = self._route
@@ -202,7 +217,8 @@ class Connector:
             raise self._failed("configuration", str(error)) from None
         host, addresses = route.host, tuple[str, ...]()
         if host is None:
-            assert self._lookup is not None and route.domain is not None
+            assert self._lookup is not None
+            assert route.domain is not None
             found = await self._lookup.mx(route.domain)
             if isinstance(found, NotFound):
                 raise self._failed(found.kind, found.says)
@@ -249,7 +265,8 @@ class Connector:
 
     async def send(self, connection: Connection, mail: Mail, days: Days | None, wall: Callable[[], float]) -> Result:
         """Send a mail to those of its recipients that still wait for it."""
-        assert isinstance(connection, _Open)
+        assert isinstance(connection, Open)
+        assert self._spool is not None
         if (damage := await self._damage(mail)) is not None:
             return Result("deferred", mail.recipients, None, why=damage, held=True, connection_good=True)
         habit, upstream = self._habit(), connection.upstream
@@ -296,7 +313,9 @@ class Connector:
 
     async def _damage(self, mail: Mail) -> str | None:
         """What is wrong with the captured text on the disk; None where it is as it was taken."""
-        check = (lambda: _differs(self._spool, mail)) if mail.texts else (lambda: "it has no text")
+        assert self._spool is not None
+        spool = self._spool
+        check = (lambda: _differs(spool, mail)) if mail.texts else (lambda: "it has no text")
         return await asyncio.to_thread(check) if mail.size > LARGE else check()
 
     async def _measured(self, text: Mended) -> int:
@@ -386,7 +405,7 @@ class _Tally:
         else:
             self._now[address] = replace(before, reply=_kept(reply))
 
-    def result(self, connection: _Open, repairs: tuple[dict[str, Any], ...]) -> Result:
+    def result(self, connection: Open, repairs: tuple[dict[str, Any], ...]) -> Result:
         """What it came to."""
         kinds = set(self._words)
         word: Any = kinds.pop() if len(kinds) == 1 else "unknown" if "unknown" in kinds else "mixed"
@@ -420,4 +439,3 @@ def _kept(text: str) -> str:
 
 def _events(record: Record) -> tuple[str, ...]:
     return tuple(to_json(event) for event in record.transcript)
-

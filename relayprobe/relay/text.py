@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
-from relayprobe.relay.repair import Mended, Source, Terms, difference, repaired
+from relayprobe.relay.repair.difference import difference
+from relayprobe.relay.repair.terms import Mended, Source, Terms
+from relayprobe.relay.repair.text import repaired
 from relayprobe.relay.routes import Route, is_among, matches, routes_of
 from relayprobe.settings import Settings
 from relayprobe.store import Mail, Spool

@@ -64,7 +64,9 @@ def mail_lines(mail: Mapping[str, Any]) -> Iterator[Styled]:
         yield from _wrapped("", visible(changed), "  put right:  ")
     for one in mail["outcomes"]:
         reply = f": {visible(one['reply'])}" if one["reply"] else ""
-        yield from _wrapped(STATES.get(one["state"], ""), f"{visible(one['address'])} {one['state']}{reply}", "  to:         ")
+        yield from _wrapped(
+            STATES.get(one["state"], ""), f"{visible(one['address'])} {one['state']}{reply}", "  to:         "
+        )
     for number, attempt in enumerate(mail["tries"], 1):
         yield "", ""
         yield from attempt_lines(number, attempt)
@@ -72,14 +74,22 @@ def mail_lines(mail: Mapping[str, Any]) -> Iterator[Styled]:
         yield "info", "  Nothing was tried yet."
 
 
-def attempt_lines(number: int, attempt: Mapping[str, Any]) -> Iterator[Styled]:
+def ended_line(mail: str, route: str, place: str, result: str | None, reply: str | None) -> Styled:
+    """An attempt that has just ended, for a screen on which dialogues go by."""
+    words = RESULTS.get(result or "", result or "")
+    said = f": {visible(reply)}" if reply else ""
+    return _STYLE.get(
+        result or "", "warning"
+    ), f"            =>  {mail} by {visible(route)} ({visible(place)}): {words}{said}"
+
+
+def attempt_lines(number: int | None, attempt: Mapping[str, Any]) -> Iterator[Styled]:
     """One attempt: where, what came of it and what that means, what was put right, and the dialogue."""
     result = attempt["result"]
     words = RESULTS.get(result, result) if result else "under way"
-    yield (
-        _STYLE.get(result or "", "heading"),
-        f"Attempt {number}, {_time(attempt['began'])}, route {visible(attempt['route'])} ({visible(attempt['place'])}): {words}",
-    )
+    head = "Test" if number is None else f"Attempt {number}"
+    where = f"route {visible(attempt['route'])} ({visible(attempt['place'])})"
+    yield _STYLE.get(result or "", "heading"), f"{head}, {_time(attempt['began'])}, {where}: {words}"
     if attempt["reply"]:
         yield from _wrapped("", visible(attempt["reply"]), "  reply:      ")
         yield from meaning_lines(attempt["reply"])

@@ -32,7 +32,7 @@ from relayprobe.settings.kinds import (
     Size,
     SmtpAuth,
 )
-from relayprobe.settings.relay import OAuthSettings, RelaySettings, RewriteSettings, RouteSettings, SecretFrom
+from relayprobe.settings.relay import RelaySettings, RewriteSettings, RouteSettings
 
 
 class SettingsError(Exception):

@@ -172,7 +172,7 @@ class NotifySettings(Section):
     repeat: Duration = 4 * 3600.0
 
 
-class RelaySettings(Section):
+class RelaySettings(SecretFrom):
     """How mail is taken from devices and sent on."""
 
     devices: Patterns = ()

@@ -1,0 +1,332 @@
+"""`relayprobe relay`: what `listen` does, and the mail is put right and sent on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import structlog
+
+from relayprobe import logs
+from relayprobe.cli.listen import Screen, certificate_of, manner_of, new_loop_runner, only_given, ports_of, store_of
+from relayprobe.cli.options import common, fail, option, settings
+from relayprobe.cli.site import site_of
+from relayprobe.cli.terminal import Beside, Terminal
+
+if TYPE_CHECKING:
+    from relayprobe.capture.listener import Judged, Listener, Manner, Port
+    from relayprobe.relay.plan import Plan
+    from relayprobe.relay.relay import Relay
+    from relayprobe.settings import Settings
+    from relayprobe.store import Attempt, Mail
+
+log = structlog.get_logger("relayprobe.relay")
+
+
+@click.command("relay")
+@common
+@option(
+    "--listen", "-l", multiple=True, metavar="HOST:PORT", help="Where to listen; repeatable. tls:// or plain:// pins."
+)
+@option("--learn", metavar="TIME", help="Send nothing on; for so long (30m, 1h) note which devices try, and list them.")
+@option("--test", "test_to", metavar="ADDRESS", help="Send one message through each route, print the dialogue, end.")
+@option("--route", "only", multiple=True, help="With --test: only through this route; repeatable.")
+@option("--cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) instead of our own.")
+@option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
+@option("--log-file", type=click.Path(path_type=Path), help="Log there instead of on stderr.")
+@option("--log-format", type=click.Choice(["console", "json"]), help="Form of the log (default console).")
+@option("-q", "--quiet", is_flag=True, help="Do not show the dialogues.")
+def command(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    no_color: bool,
+    verbose: int,
+    listen: tuple[str, ...],
+    learn: str | None,
+    test_to: str | None,
+    only: tuple[str, ...],
+    cert: Path | None,
+    key: Path | None,
+    log_file: Path | None,
+    log_format: str | None,
+    quiet: bool,
+) -> None:
+    """Take mail from the devices that are named, put it right, and send it on to Office 365.
+
+    Needs [relay] and [[route]] in the configuration: who may send, and which way it goes. What was accepted is on the
+    disk, and is delivered or reported, whatever happens. SIGHUP (`relayprobe reload`) reads the configuration anew;
+    SIGTERM lets what is under way end.
+    """
+    from relayprobe.relay.plan import RelayError, plan_of
+
+    given = only_given(
+        {
+            "data": data,
+            "listen": {"on": listen or None, "cert": cert, "key": key},
+            "log": {"file": log_file, "form": log_format},
+        }
+    )
+    chosen = settings(config, given)
+    if chosen.listen.imitate:
+        fail("listen.imitate and `relay` exclude each other: who imitates Office 365 sends nothing on")
+    seconds = _seconds(learn) if learn else None
+    try:
+        plan = plan_of(chosen, config, learning=seconds is not None)
+    except RelayError as error:
+        fail(f"{config}: {error}" if config else str(error))
+    try:
+        logs.set_up(chosen.log.form, chosen.log.file, logging.DEBUG if verbose else logging.INFO)
+    except logs.LogError as error:
+        fail(str(error))
+    if test_to is not None:
+        failed = asyncio.run(_test(chosen, plan, config, test_to, only, Terminal(no_color), as_json))
+        raise click.exceptions.Exit(1 if failed else 0)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        log.warning("running as root, which the relay does not need: the README shows how it gets port 25 without")
+    show = Beside(Terminal(no_color))
+    try:
+        with new_loop_runner() as runner:
+            house = _House(chosen, plan, config, given, show, quiet=quiet or as_json, as_json=as_json)
+            runner.run(house.serve(seconds))
+    finally:
+        show.close()
+
+
+def _seconds(text: str) -> float:
+    from pydantic import TypeAdapter, ValidationError
+
+    from relayprobe.settings.kinds import Duration
+
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError:
+        fail(f"--learn {text!r} is no time: write 30m or 1h")
+
+
+class _House:
+    """One run of the command: the listener, the relay behind it, and the signals."""
+
+    def __init__(
+        self,
+        chosen: Settings,
+        plan: Plan,
+        config: Path | None,
+        given: dict[str, Any],
+        show: Beside,
+        *,
+        quiet: bool,
+        as_json: bool,
+    ) -> None:
+        self._chosen = chosen
+        self._plan = plan
+        self._config = config
+        self._given = given
+        self._show = show
+        self._screen = None if quiet else Screen(show)
+        self._as_json = as_json
+        self._reloading = asyncio.Lock()
+
+    async def serve(self, learn: float | None) -> None:
+        """Relay until told to stop; `learn`: only for so many seconds, and send nothing."""
+        from relayprobe.capture.listener import Listener, ListenError
+        from relayprobe.capture.tls import CertificateError, server_context
+        from relayprobe.relay.figures import serve as serve_figures
+        from relayprobe.relay.relay import Relay
+
+        chosen = self._chosen
+        store = store_of(chosen, synchronous="FULL")
+        relay = listener = figures = None
+        try:
+            ports, sockets = ports_of(chosen)
+            certificate, key = certificate_of(chosen)
+            relay = Relay(chosen, self._config, self._plan, store, site_of(chosen), onlooker=self._ended)
+            listener = Listener(
+                ports,
+                self._manner(relay),
+                server_context(certificate, key),
+                store,
+                chosen.data,
+                onlookers=(self._screen,) if self._screen else (),
+                judged=self._judged,
+            )
+            relay.start()
+            await listener.start(sockets)
+            if chosen.relay.metrics:
+                host, _, number = chosen.relay.metrics.rpartition(":")
+                try:
+                    figures = serve_figures(relay.figures, host.strip("[]"), int(number))
+                except (OSError, ValueError, OverflowError) as error:
+                    fail(f"relay.metrics: cannot listen on {chosen.relay.metrics} ({error}): write HOST:PORT")
+            for port in listener.ports:
+                log.info(
+                    "listening", on=port.name, data=str(chosen.data), routes=[r.name for r in self._plan.rules.routes]
+                )
+            if self._screen:
+                self._show.lines(_invitation(listener.ports, chosen, self._plan, learn))
+            await self._until_stopped(relay, listener, learn)
+            await listener.stop()
+            await relay.stop()
+            if learn is not None:
+                self._say_learned(relay)
+            log.info("stopped")
+        except (ListenError, CertificateError) as error:
+            fail(str(error))
+        finally:
+            if figures is not None:
+                await asyncio.to_thread(figures[0].shutdown)
+                figures[0].server_close()
+            store.close()
+
+    def _manner(self, relay: Relay) -> Manner:
+        manner = manner_of(self._chosen)
+        networks = (*manner.allow, *self._plan.rules.devices.networks, *self._chosen.relay.allow)
+        return replace(manner, allow=networks, accounts={}, answers_for=relay.desk.answers_for)
+
+    async def _until_stopped(self, relay: Relay, listener: Listener, learn: float | None) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        tasks: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = loop.create_task(self._reload(relay, listener))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, stop.set)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, reload)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(learn):
+                await stop.wait()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5.0)
+
+    async def _reload(self, relay: Relay, listener: Listener) -> None:
+        from relayprobe.capture.listener import ListenError
+        from relayprobe.relay.plan import RelayError, plan_of
+        from relayprobe.settings import SettingsError, load
+
+        async with self._reloading:
+            try:
+                chosen = load(self._config, self._given)
+                plan = plan_of(chosen, self._config, learning=self._plan.rules.learning)
+            except (SettingsError, RelayError) as error:
+                log.error("the configuration was not taken, and nothing changes", error=str(error))
+                return
+            if chosen.data != self._chosen.data:
+                log.error("the data folder cannot change while relayprobe runs: start it anew", data=str(chosen.data))
+                return
+            self._chosen, self._plan = chosen, plan
+            await relay.change(chosen, plan, site_of(chosen))
+            listener.change(self._manner(relay))
+            try:
+                ports, sockets = ports_of(chosen)
+                if not sockets:
+                    await listener.listen_on(ports)
+            except ListenError as error:
+                log.error("a port was not opened", error=str(error))
+            log.info("the configuration was read anew", routes=[route.name for route in plan.rules.routes])
+
+    def _say_learned(self, relay: Relay) -> None:
+        if self._as_json:
+            tried = [
+                {"host": one.host, "logins": one.logins, "senders": one.senders, "count": one.count}
+                for one in relay.learned
+            ]
+            self._show.line(("", json.dumps({"devices": tried})))
+            return
+        if len(relay.learned):
+            self._show.line(("heading", "These devices tried to send. What may send goes into [relay]:"))
+            for line in relay.learned.as_toml().splitlines():
+                self._show.line(("", line))
+        else:
+            self._show.line(("warning", "No device tried to send. Point one here and let it send, then learn again."))
+
+    # What is shown
+
+    def _judged(self, judged: Judged) -> None:
+        from relayprobe.cli.listen import log_session
+
+        log_session(judged)
+        if self._screen:
+            self._screen.judged(judged)
+        if self._as_json:
+            from relayprobe.cli.sessions import row_object
+
+            self._show.line(("", json.dumps(row_object(judged.row))))
+
+    def _ended(self, attempt: Attempt, mail: Mail) -> None:
+        if self._as_json:
+            from relayprobe.cli.queued import mail_object
+
+            self._show.line(("", json.dumps(mail_object(mail, attempt.reply))))
+        elif self._screen:
+            from relayprobe.report.queue import ended_line
+
+            self._show.line(
+                ended_line(mail.id, attempt.route, attempt.place, attempt.result, attempt.reply), f"{mail.id[:4]} "
+            )
+
+
+def _invitation(ports: list[Port], chosen: Settings, plan: Plan, learn: float | None) -> list[tuple[str, str]]:
+    where = ", ".join(port.name for port in ports)
+    routes = ", ".join(f"{route.name} ({route.mode})" for route in plan.rules.routes) or "none"
+    if learn is not None:
+        return [
+            ("heading", f"relayprobe listens on {where}, and learns for {learn / 60:.0f} minutes which devices send."),
+            ("info", "Nothing is sent on: each device is told to try again later."),
+            ("", ""),
+        ]
+    return [
+        ("heading", f"relayprobe relays what comes to {where}; Ctrl-C ends it."),
+        ("info", f"Routes: {routes}. What is accepted is kept in {os.fspath(chosen.data)} until it is delivered."),
+        ("", ""),
+    ]
+
+
+async def _test(
+    chosen: Settings, plan: Plan, config: Path | None, to: str, only: tuple[str, ...], terminal: Terminal, as_json: bool
+) -> bool:
+    """Send one message through each route; whether one of them failed."""
+    from relayprobe.relay.relay import connector_for
+    from relayprobe.relay.trial import trial
+    from relayprobe.report.queue import attempt_lines
+
+    names = [route.name for route in plan.rules.routes if route.mode != "auto"]
+    if unknown := set(only) - set(names):
+        fail(f"there is no route {min(unknown)}: known are {', '.join(names)}")
+    failed = False
+    for route in plan.rules.routes:
+        if route.mode == "auto" or (only and route.name not in only):
+            continue
+        began = time.time()
+        connector = connector_for(route, chosen, lambda: plan.habit, None)
+        done = await trial(route, connector, to, name=chosen.listen.name, domain=plan.habit.domain, now=began)
+        failed = failed or not done.delivered
+        thing = {
+            "route": route.name,
+            "place": done.place,
+            "began": began,
+            "result": "delivered" if done.delivered else "refused",
+            "reply": done.reply,
+            "repairs": [],
+            "dialogue": [json.loads(event) for event in done.dialogue],
+        }
+        if as_json:
+            terminal.line(("", json.dumps(thing)))
+        else:
+            terminal.lines(attempt_lines(None, thing))
+            terminal.line(("", ""))
+    return failed
