@@ -24,6 +24,7 @@ from relayprobe.report.objects import session_from_object
 from relayprobe.report.text import report
 from relayprobe.rules import RULES
 from relayprobe.settings import LimitSettings, RetentionSettings, Settings, load
+from relayprobe.settings.relay import NotifySettings, OAuthSettings, RewriteSettings, RouteSettings
 from tests.clients.listening import Listening
 from tests.conftest import need
 
@@ -97,21 +98,35 @@ def test_the_sample_configuration_is_the_defaults() -> None:
 
 def test_the_sample_configuration_has_every_key() -> None:
     text = SAMPLE.read_text()
-    for name, field in Settings.model_fields.items():
-        table = getattr(field.annotation, "model_fields", None)
-        assert f"[{name}]" in text or re.search(rf"^{name} = ", text, re.M), name
-        for key in table or ():
-            part = text.partition(f"[{name}]")[2].partition("\n[")[0]
-            assert re.search(rf"^#?{key} = ", part, re.M), f"{name}.{key}"
+    nested = {"relay.notify": NotifySettings, "route": RouteSettings, "route.oauth": OAuthSettings}
+    nested["rewrite"] = RewriteSettings
+    tables = {name: field.annotation for name, field in Settings.model_fields.items()} | nested
+    for name, table in tables.items():
+        head = rf"\[\[{name}\]\]" if name in ("route", "rewrite") else rf"\[{re.escape(name)}\]"
+        part = re.search(rf"^#?{head}\n(.*?)(?=^#?\[|\Z)", text, re.M | re.S)
+        assert part or re.search(rf"^{name} = ", text, re.M), name
+        for key in getattr(table, "model_fields", ()):
+            # Of the ways to give a secret one is shown, and the others are named beside it.
+            shown = (
+                key.endswith("_file") or not hasattr(table, "ways") or f"{key.partition('_')[0]}_file" not in part[1]
+            )
+            inner = name + "." + key in nested or re.search(rf"^\[{name}\.{key}\]", text, re.M)
+            wanted = rf"^#?{key} = " if shown else rf"\b{key}\b"
+            assert inner or re.search(wanted, part[1], re.M), f"{name}.{key}"
 
 
 def test_what_is_commented_out_in_the_sample_is_right_too(tmp_path: Path) -> None:
     whole = tmp_path / "relayprobe.toml"
-    whole.write_text(re.sub(r"^#(?! )", "", SAMPLE.read_text(), flags=re.M))
+    text = re.sub(r"^#(?! )", "", SAMPLE.read_text(), flags=re.M)
+    text = re.sub(r"^(fallback|over) = .*$", "", text, flags=re.M)  # they name routes that are not here
+    text = text.replace('password_file = "secret"\n', "")  # it excludes [route.oauth]
+    whole.write_text(text)
     settings = load(whole)
     assert settings.accounts
     assert settings.site.mx
     assert settings.log.file
+    assert settings.route[0].oauth
+    assert settings.rewrite
 
 
 # The README

@@ -31,11 +31,6 @@ NAMES: Mapping[Mode, str] = {
     "connector": "SMTP relay through a connector",
 }
 
-RELAY_IS_HERE = False
-"""Whether relayprobe's own relay is in this version. Where it is not, that is said wherever a relay is spoken of."""
-
-RELAY_HINT = "" if RELAY_IS_HERE else " (relayprobe's own is not in this version yet)"
-
 _OLD_TLS = frozenset(("tls10-11-only", "sslv3-only", "legacy-ciphers-only"))
 _OTHER_SENDERS = frozenset(("mail-from-not-auth-user", "header-from-not-auth-user"))
 
@@ -83,7 +78,7 @@ _SUITS: Mapping[Mode, str] = {
     "direct-send": "it asks for no login, and all recipients are in your own domains",
 }
 
-_RELAY_CAN = f"A relay between the device and Office 365 can do what the device cannot{RELAY_HINT}."
+_RELAY_CAN = "A relay between the device and Office 365 can do what the device cannot: `relayprobe relay` is one."
 
 _SECURITY_TO_A_RELAY: Mapping[Tls, str] = {
     "none": "none, or STARTTLS where the device has it",

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,6 +27,7 @@ def command(
     from relayprobe.cli.judging import judge_stored, load
     from relayprobe.cli.site import site_given
     from relayprobe.report.objects import report_object
+    from relayprobe.report.queue import forwarded_lines
     from relayprobe.report.text import report
 
     site = site_given(config)
@@ -37,12 +39,28 @@ def command(
             thing = report_object(
                 replace(whole, mode=mode or whole.mode), judgement.findings, judgement.verdicts, judgement.advice
             )
+            thing["sent_on"] = _sent_on(data_folder(config, data), row.id)
             json.dump(thing, sys.stdout)
             sys.stdout.write("\n")
             return
         unfinished = stored.unfinished_bodies(row.id)
     terminal = Terminal(no_color)
+    sent_on = _sent_on(data_folder(config, data), row.id)
     terminal.lines(report(judgement.session, judgement.findings, judgement.verdicts, judgement.advice))
+    terminal.lines(forwarded_lines(sent_on))
     for n in unfinished:
         where = data_folder(config, data) / "bodies" / f"{row.id}.{n}"
         terminal.line(("warning", f"A message was arriving when the session broke off; what came of it is in {where}"))
+
+
+def _sent_on(folder: Path, session: str) -> list[dict[str, Any]]:
+    """What became of a session's mail, where it came through the relay."""
+    from relayprobe.cli.queued import whole_object
+    from relayprobe.store import Spool
+    from relayprobe.store.spool import EVERY, Wanted
+
+    spool = Spool.open(folder)
+    try:
+        return [whole_object(spool, mail) for mail in spool.mails(Wanted(EVERY, session=session))]
+    finally:
+        spool.close()

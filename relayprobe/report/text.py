@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from relayprobe.advice.choice import RELAY_HINT, Advice
+from relayprobe.advice.choice import Advice
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.refused import refusals_of
 from relayprobe.advice.verdicts import Verdict
@@ -248,7 +248,9 @@ def advice_text(advice: Advice) -> Iterator[Styled]:
     for question in advice.questions:
         yield from _wrapped("info", f"  To be told: {question}", "        ")
     if advice.relay:
-        yield from _wrapped("info", f"  Through a relay in between{RELAY_HINT}: {'; '.join(advice.relay)}.", "        ")
+        yield from _wrapped(
+            "info", f"  Through a relay in between (`relayprobe relay`): {'; '.join(advice.relay)}.", "        "
+        )
 
 
 def report(

@@ -28,6 +28,8 @@ OPEN: tuple[State, ...] = ("waiting", "sending", "held")
 QUEUED: tuple[State, ...] = (*OPEN, "failed")
 """The states of mail that `queue list` shows."""
 
+EVERY: tuple[State, ...] = (*QUEUED, "delivered", "dropped")
+
 RecipientState = Literal["waiting", "delivered", "refused", "dropped"]
 Kind = Literal["device", "notice", "report", "test"]
 """Whose mail it is: a device's, or one of relayprobe's own, about which nobody is told when it cannot be delivered."""

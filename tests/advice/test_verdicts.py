@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from relayprobe.advice.choice import CANNOT_BE_SET, JUDGED, RELAY_HINT, Advice, advise
+from relayprobe.advice.choice import CANNOT_BE_SET, JUDGED, Advice, advise
 from relayprobe.advice.findings import diagnose
 from relayprobe.advice.table import BLOCKS
 from relayprobe.advice.verdicts import Verdict, verdicts
@@ -162,11 +162,11 @@ def test_a_login_that_is_no_mailbox_may_send_as_another() -> None:
 NOTHING_LEFT = {"basic_auth": False, "hve": False, "acs": False, "static_ip": False, "reject_direct_send": True}
 
 
-def test_where_no_way_is_left_it_is_a_relay_and_that_none_is_here_yet_is_said() -> None:
+def test_where_no_way_is_left_it_is_a_relay_and_ours_is_named() -> None:
     for found in (advice("control-clean-submission", **NOTHING_LEFT), advice("bare-lf"), advice("end-of-data-lf-only")):
         assert found.way == "relayprobe"
         assert found.settings["server"] == "the address of the relay on your own network"
-        assert RELAY_HINT in found.because
+        assert "relayprobe relay" in found.because
         assert any(line.startswith("Send through a relay") for _, line in advice_text(found))
         assert all(warning for warning in found.warnings)
     because = advice("control-clean-submission", **NOTHING_LEFT).because
