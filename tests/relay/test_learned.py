@@ -132,6 +132,8 @@ def test_the_default_gateway_is_read(tmp_path: Path) -> None:
         ROUTES.format(gateway=bytes([192, 168, 1, 1][:: {"little": -1, "big": 1}[sys.byteorder]]).hex().upper())
     )
     assert default_gateways(table) == {"192.168.1.1"}
+    table.write_text("eth0\t0001A8C0\t00000000\n" * 100_000 + table.read_text())  # more than any machine has
+    assert default_gateways(table) == frozenset()
     table.write_text("")
     assert default_gateways(table) == frozenset()
     table.write_bytes(b"\xff\n" * 1_000_000)

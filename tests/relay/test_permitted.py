@@ -149,6 +149,8 @@ def test_without_a_list_anybody_plain_may_be_written_to_but_who_is_denied() -> N
         ("ab*ba", "abba", True),
         ("a**b", "axb", True),
         ("*a*b*", "xbxa", False),
+        ("a*bc*c", "abc", False),
+        ("a*b*b*c", "abc", False),
         ("*.*", "a.b", True),
         ("*.*", "ab", False),
         ("a?c", "abc", False),  # only * is a wildcard
