@@ -24,7 +24,7 @@ from relayprobe.report.objects import session_from_object
 from relayprobe.report.text import report
 from relayprobe.rules import RULES
 from relayprobe.settings import LimitSettings, RetentionSettings, Settings, load
-from relayprobe.settings.relay import NotifySettings, OAuthSettings, RewriteSettings, RouteSettings
+from relayprobe.settings.relay import NotifySettings, OAuthSettings, RewriteSettings, RouteSettings, SecretFrom
 from tests.clients.listening import Listening
 from tests.conftest import need
 
@@ -96,6 +96,9 @@ def test_the_sample_configuration_is_the_defaults() -> None:
     assert load(SAMPLE) == load()
 
 
+SECRETS = ("password", "secret", "token_key", "key")
+
+
 def test_the_sample_configuration_has_every_key() -> None:
     text = SAMPLE.read_text()
     nested = {"relay.notify": NotifySettings, "route": RouteSettings, "route.oauth": OAuthSettings}
@@ -107,12 +110,11 @@ def test_the_sample_configuration_has_every_key() -> None:
         assert part or re.search(rf"^{name} = ", text, re.M), name
         for key in getattr(table, "model_fields", ()):
             # Of the ways to give a secret one is shown, and the others are named beside it.
-            shown = (
-                key.endswith("_file") or not hasattr(table, "ways") or f"{key.partition('_')[0]}_file" not in part[1]
-            )
-            inner = name + "." + key in nested or re.search(rf"^\[{name}\.{key}\]", text, re.M)
-            wanted = rf"^#?{key} = " if shown else rf"\b{key}\b"
-            assert inner or re.search(wanted, part[1], re.M), f"{name}.{key}"
+            ways = SECRETS if hasattr(table, "ways") else ()
+            secret = next((name for name in ways if key in SecretFrom.ways(name)), None)
+            wanted = f"{secret}_file" if secret else key
+            inner = f"{name}.{key}" in nested or re.search(rf"^\[{name}\.{key}\]", text, re.M)
+            assert inner or re.search(rf"^#?{wanted} = ", part[1], re.M), f"{name}.{key}"
 
 
 def test_what_is_commented_out_in_the_sample_is_right_too(tmp_path: Path) -> None:

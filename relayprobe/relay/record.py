@@ -41,9 +41,9 @@ class Record:
         self._octets = 0
 
     def connected(self, peer: str, local: str) -> None:
-        """The connection is there. `peer` is the server's address, `local` our own."""
+        """The connection is there: `peer` is the server's address, `local` our own. The event names first who connected."""
         self._began = self._clock()
-        self._keep([Connected(0.0, peer, local)])
+        self._keep([Connected(0.0, local, peer)])
 
     def heard(self, side: Side, data: bytes) -> None:
         """One side has sent this."""

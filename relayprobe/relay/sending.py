@@ -315,8 +315,9 @@ class Connector:
         """What is wrong with the captured text on the disk; None where it is as it was taken."""
         assert self._spool is not None
         spool = self._spool
-        check = (lambda: _differs(spool, mail)) if mail.texts else (lambda: "it has no text")
-        return await asyncio.to_thread(check) if mail.size > LARGE else check()
+        if mail.size > LARGE:
+            return await asyncio.to_thread(_differs, spool, mail)
+        return _differs(spool, mail)
 
     async def _measured(self, text: Mended) -> int:
         if text.size is not None:
@@ -334,7 +335,7 @@ class _Refused(Exception):
 
 
 def _differs(spool: Spool, mail: Mail) -> str | None:
-    """Why the text on the disk is not the one that was taken."""
+    """Why the text on the disk is not the one that was taken; None where it is."""
     for text in mail.texts:
         digest = hashlib.blake2b(digest_size=16)
         try:
