@@ -108,8 +108,8 @@ class Upstream:
         assert place.context is not None
         if "STARTTLS" not in self.offers:
             return self._fault("tls", Trouble("no-starttls", f"{place.label} does not offer STARTTLS"))
-        self.offers = Offers()  # RFC 3207 4.2: what was said in clear counts for nothing
         said = await protocol.into_tls(place.context, place.verified, self._timeouts.tls)
+        # RFC 3207 4.2: what was offered in clear counts for nothing, so the server is asked anew.
         return await self._hello() if said is None else self._fault("tls", said)
 
     def _fault(self, stage: Stage, said: Said) -> Fault:

@@ -55,6 +55,7 @@ class Scripted:
     mechanisms: str = "LOGIN XOAUTH2"
     behind_starttls: bytes = b""
     slow: float = 0.0  # seconds between two reads of a text
+    stuck: bool = False  # it reads nothing of a text
     said: list[bytes] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
     cut: list[bytes] = field(default_factory=list)  # texts without their end
@@ -133,6 +134,8 @@ class Scripted:
                 await self._do(verb, writer, reply)
                 if isinstance(reply, bytes) and reply.startswith(b"354"):
                     await self._do("TEXT", writer)
+                    if self.stuck:
+                        await self._do("TEXT", writer, Do.STALL)
                     await self._text(reader)
                     await self._do("DOT", writer)
             else:
@@ -200,7 +203,8 @@ class Scripted:
                 writer.transport.abort()
                 raise _OverError
             case Do.STALL:
-                await asyncio.Event().wait() if not await self._gone(writer) else None
+                while not writer.is_closing():
+                    await asyncio.sleep(0.005)
                 raise _OverError
             case Do.SPEW:
                 while True:
@@ -208,11 +212,6 @@ class Scripted:
             case Do.CONTINUE:
                 while True:
                     await self._write(writer, b"250-and more\r\n" * 4000)
-
-    async def _gone(self, writer: asyncio.StreamWriter) -> bool:
-        while not writer.is_closing() and writer in self._writers:
-            await asyncio.sleep(0.005)
-        return True
 
     async def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         if data:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relayprobe.relay.stuffing import BareLineEndError, Stuffing
@@ -38,6 +38,7 @@ def test_any_text_cut_anywhere(lines: list[bytes], cuts: list[int], ended: bool)
 
 
 @given(ANY, CUTS)
+@example(b"\ra\n", [1])
 def test_a_line_end_that_is_not_crlf_is_never_let_through(text: bytes, cuts: list[int]) -> None:
     rest = text.replace(b"\r\n", b"")
     if b"\r" in rest or b"\n" in rest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -175,6 +176,13 @@ async def test_a_mail_above_the_limit_is_refused_before_it_is_sent() -> None:
     assert isinstance(outcome, Refused)
     assert outcome.said == Trouble("unsuitable", f"the mail has {len(TEXT)} octets, and the server takes 10 at most")
     assert server.commands == ["EHLO", "QUIT"]
+
+
+async def test_a_limit_of_zero_is_none() -> None:
+    for limit in ("SIZE 0", "SIZE", "SIZE what", "SIZE " + "9" * 5000):
+        async with Scripted(offers=(limit,)).running() as server:
+            came, _ = await sent(server)
+        assert isinstance(came.outcomes[0], Delivered)
 
 
 @pytest.mark.parametrize(
@@ -441,6 +449,14 @@ async def test_a_refusal_in_the_middle_of_the_text_is_the_outcome() -> None:
     assert not upstream.usable
 
 
+async def test_a_refusal_is_heard_while_the_server_takes_nothing_more() -> None:
+    async with Scripted(on={"TEXT": b"552 5.3.4 too big\r\n"}, stuck=True).running() as server:
+        upstream = await connected(server, Timeouts())
+        async with asyncio.timeout(60):  # far below the time that a block may take
+            came = await upstream.send(Letter("a@x.com", ("b@x.com",), endless))
+    assert came.outcomes == (Refused(Reply(552, "5.3.4 too big"), "text"),)
+
+
 async def test_more_replies_than_are_due_end_the_connection() -> None:
     async with Scripted(on={"RCPT": OK + OK}).running() as server:
         came, _ = await sent(server)
@@ -469,6 +485,15 @@ async def test_a_kept_connection_that_is_closed_is_as_if_not_tried() -> None:
         second = await upstream.send(letter())
     assert second.stale
     assert isinstance(second.outcomes[0], Deferred)
+
+
+async def test_a_kept_connection_that_answers_and_then_closes_was_tried() -> None:
+    async with Scripted(on={"RCPT": [OK, Do.CLOSE]}, offers=ONE_BY_ONE).running() as server:
+        upstream = await connected(server)
+        await upstream.send(letter())
+        second = await upstream.send(letter())
+    assert second.fault is not None
+    assert not second.stale
 
 
 async def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
