@@ -150,6 +150,8 @@ class UpstreamProtocol(SMTPProtocol):
             return self._tls_failed(error, name)
         finally:
             self._starting_tls = False
+        if self.transport is None:  # asyncio gives None where the connection is lost at this moment
+            return self._tls_failed(ConnectionResetError(), name)
         self._note_tls()
         return None
 
