@@ -102,6 +102,7 @@ class Delivery:
             if route.name not in self._lanes and route.mode != "auto":
                 self._open(route, {key: value for key, value in records.get(route.name, {}).items() if key == "days"})
             elif route.name in self._lanes:
+                self._lanes[route.name].connector.forget()
                 self._lanes[route.name].again()  # a secret may have been changed where it is kept
         self._adopt()
 

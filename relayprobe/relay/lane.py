@@ -204,6 +204,8 @@ class Lane:
 
     def _send_round(self, now: float) -> float:
         """While the route cannot, its mail takes another, where one is named; seconds until the next look."""
+        if self.route.fallback is None:
+            return 60.0
         statements: list[Statement] = []
         for mail in self._common.spool.waiting_on(self.route.name, 200):
             if mail.id in self._under_way or (other := self._aside(mail)) is None:

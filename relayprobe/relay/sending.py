@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -178,11 +179,16 @@ class Connector:
         self._tokens = tokens
         self._lookup = lookup
         self._timeouts = timeouts
+        self._context: ssl.SSLContext | None = None
         self._mode: Mode | None = None if route.way == "smart-host" else MODE_OF[route.way]
 
     def signed_in_anew(self) -> bool:
         """Whether somebody has signed in for this route since it was stopped."""
         return self._tokens is not None and self._tokens.changed()
+
+    def forget(self) -> None:
+        """Read certificates anew at the next connection."""
+        self._context = None
 
     # The connection
 
@@ -211,10 +217,12 @@ class Connector:
 
     async def _place(self) -> Place:
         route = self._route
-        try:
-            context = client_context(route.ca_file, route.client_certificate, route.client_key)
-        except CertificateError as error:
-            raise self._failed("configuration", str(error)) from None
+        if self._context is None and route.tls != "none":
+            files = route.ca_file, route.client_certificate, route.client_key
+            try:  # the system's certificates take long to read
+                self._context = await asyncio.to_thread(client_context, *files)
+            except CertificateError as error:
+                raise self._failed("configuration", str(error)) from None
         host, addresses = route.host, tuple[str, ...]()
         if host is None:
             assert self._lookup is not None
@@ -229,7 +237,7 @@ class Connector:
             tls=route.tls,
             name=route.tls_name or host,
             addresses=addresses,
-            context=context,
+            context=self._context,
             helo=self._helo,
         )
 
