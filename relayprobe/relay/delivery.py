@@ -136,6 +136,7 @@ class Delivery:
         self._queued += len(mails)
         if not mails[0].at_once:
             for mail in mails:
+                self._common.rush.taken(self._common.monotonic())
                 self._wake(mail.route)
             return None
         # The caller is no task of the loop, so it waits for a plain future.
