@@ -61,7 +61,7 @@ def mail_lines(mail: Mapping[str, Any]) -> Iterator[Styled]:
     if mail["why"]:
         yield from _wrapped("", visible(mail["why"]), "  why:        ")
     for changed in mail["changed"]:
-        yield from _wrapped("", visible(changed), "  put right:  ")
+        yield from _wrapped("", visible(changed), "  noted:      ")
     for one in mail["outcomes"]:
         reply = f": {visible(one['reply'])}" if one["reply"] else ""
         yield from _wrapped(

@@ -88,7 +88,7 @@ class Mail:
     unknown: int = 0
     at_once: bool = False
     why: str | None = None
-    changed: tuple[str, ...] = ()  # what was put right about the envelope when it was taken
+    changed: tuple[str, ...] = ()  # what was put right about its envelope, and why it took another route
 
     @property
     def size(self) -> int:
@@ -172,9 +172,13 @@ def ended(attempt: Attempt, mail: Mail) -> list[Statement]:
     return [(_END, done), *each, (_NEXT, stands)]
 
 
-def moved(mail: str, route: str, why: str | None) -> list[Statement]:
-    """A mail takes another route than the one it had."""
-    return [("UPDATE mails SET route = ?, why = ? WHERE id = ? AND state = 'waiting'", (route, why, mail))]
+def moved(mail: str, route: str, why: str) -> list[Statement]:
+    """A mail takes another route than the one it had; why is kept with what was noted of it."""
+    sql = (
+        "UPDATE mails SET route = ?, why = ?, changed = json_insert(changed, '$[#]', ?) "
+        "WHERE id = ? AND state = 'waiting'"
+    )
+    return [(sql, (route, why, f"route {route}: {why}", mail))]
 
 
 def set_aside(mail: str, state: State, why: str) -> list[Statement]:
