@@ -61,10 +61,10 @@ LONG_SESSION = 200
 FEW = 4
 """Devices at once up to which a session is judged as it ends. With more, those who wait for an answer go first."""
 
-SHARE = 4
+SHARE = 9
 """Of the time while there are more, judging takes one part in so many and one."""
 
-MOST_LATER = 16 * 2**20
+MOST_LATER = 32 * 2**20
 """Octets of sessions that wait to be judged; beyond them a session is judged as it ends."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

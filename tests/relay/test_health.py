@@ -1,4 +1,4 @@
-"""How a route is after failures: it waits longer each time, rests for what only a person can mend, and is itself again."""
+"""How a route is after failures: it waits ever longer, rests for what only a person can mend, and is itself again."""
 
 from __future__ import annotations
 
