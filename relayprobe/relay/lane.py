@@ -257,12 +257,14 @@ class Lane:
         fresh = common.spool.mail(mail.id)
         if fresh is None or fresh.state != "sending":
             return None  # somebody held or dropped it in this very moment
+        used: list[Connection] = []
         try:
-            result = await self._attempt(fresh)
+            result = await self._attempt(fresh, used)
         except asyncio.CancelledError:
-            if not self._stopping:  # its device would not wait any longer
-                broken_off = replace(attempt, ended=common.wall(), result="interrupted")
+            if not self._stopping:
+                broken_off = _broken_off(attempt, used, common.wall())
                 common.store.change(changes.ended(broken_off, replace(fresh, state="dropped")))
+                common.ended(broken_off, replace(fresh, state="dropped"))
             raise
         after = self._after(fresh, result)
         ended = replace(
@@ -294,9 +296,10 @@ class Lane:
             common.tell(occasions.held(after.id, after.host, after.why or "", at=common.wall()))
         return result
 
-    async def _attempt(self, mail: Mail) -> Result:
+    async def _attempt(self, mail: Mail, used: list[Connection]) -> Result:
         try:
             connection = await self._connection()
+            used.append(connection)
         except RouteFailed as failure:
             self._fell_ill(failure.trouble)
             return failure.result(mail)
@@ -424,3 +427,13 @@ class Lane:
         deferrals = mail.deferrals + (scope != "throttled")
         wait = backoff(self._common.retry, max(1, deferrals), self._common.spread)
         return replace(mail, state="waiting", deferrals=deferrals, due=now + wait, why=result.why)
+
+
+def _broken_off(attempt: Attempt, used: list[Connection], now: float) -> Attempt:
+    """An attempt whose device would not wait any longer, with what was said so far."""
+    ended = replace(attempt, ended=now, result="deferred", reply="no answer in the time that the device waits")
+    for connection in used:
+        stage = connection.stage
+        result = "unknown" if stage == "end-of-data" else "deferred"
+        ended = replace(ended, place=connection.place, stage=stage, result=result, dialogue=connection.events())
+    return ended

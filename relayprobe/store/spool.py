@@ -192,6 +192,12 @@ def not_at_once(mail: str, why: str) -> list[Statement]:
     return [("UPDATE mails SET state = 'dropped', why = ? WHERE id = ? AND at_once", (why, mail))]
 
 
+def taken_over(mail: str, state: State, due: float, why: str) -> list[Statement]:
+    """A mail of which the device was told that it is on its way, though it was not sent by then."""
+    sql = "UPDATE mails SET state = ?, due = ?, at_once = 0, why = ? WHERE id = ? AND at_once"
+    return [(sql, (state, due, why, mail))]
+
+
 def shifted(seconds: float) -> list[Statement]:
     """The clock was put forward (or back) by so much: what counts from it moves along."""
     return [("UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state = 'waiting'", (seconds,))]
@@ -368,7 +374,9 @@ class Spool:
 
     def find(self, id: str) -> Mail:
         """The mail of that id, or whose id alone begins so, or the newest for `last`."""
-        if id == "last":
+        if not id:
+            found = []  # all ids begin so
+        elif id == "last":
             found = self._select("SELECT id FROM mails ORDER BY arrived DESC, id DESC LIMIT 1", [])
         else:
             found = self._select(
