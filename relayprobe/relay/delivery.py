@@ -16,7 +16,7 @@ from relayprobe.relay.health import WELL, from_record
 from relayprobe.relay.judgement import ROUTE_STAGES
 from relayprobe.relay.lane import Common, Lane
 from relayprobe.relay.pace import Days, Jumps, backoff
-from relayprobe.relay.routes import Candidate, Route, first_match, serves
+from relayprobe.relay.routes import Candidate, Route, by_mailbox, first_match, serves
 from relayprobe.relay.sending import Connector, Result
 from relayprobe.store import Mail, StoreError
 from relayprobe.store import spool as changes
@@ -78,6 +78,8 @@ class Delivery:
         spool = self._common.spool
         self._common.numbers = spool.last_number()
         records = spool.route_records()
+        for name in records.keys() - self._routes.keys():  # of a route that is gone nobody can mend anything
+            self._common.store.change(changes.route_record(name, {"days": records[name].get("days", {})}))
         self._asked = spool.asked()
         for route in self._routes.values():
             self._open(route, records.get(route.name, {}))
@@ -96,12 +98,19 @@ class Delivery:
         """Other routes: those that changed begin anew, the others go on as they are."""
         self._lifetime, self._waiting, self._patience = lifetime, waiting, patience
         new = {route.name: route for route in routes}
+        changed = [lane for name, lane in self._lanes.items() if new.get(name) != lane.route]
+        for lane in changed:
+            del self._lanes[lane.route.name]
+        await asyncio.gather(*(lane.stop(10.0) for lane in changed))
+        kept = {by_mailbox(lane.route) for lane in self._lanes.values()}  # what they have sent counts on
+        for lane in changed:
+            lane.forget()
+        for lane in changed:
+            if (mailbox := by_mailbox(lane.route)) not in kept:
+                self._common.allowances.pop(mailbox, None)
+        with contextlib.suppress(StoreError):
+            await asyncio.wrap_future(self._common.store.flushed())
         records = self._common.spool.route_records()
-        for name, lane in list(self._lanes.items()):
-            if new.get(name) != lane.route:
-                del self._lanes[name]
-                self._common.allowances.clear()
-                await lane.stop(10.0)
         self._routes = new
         for route in routes:
             if route.name not in self._lanes and route.mode != "auto":
@@ -219,6 +228,8 @@ class Delivery:
             lane.wake()
         elif route in self._routes:
             self._choose_for(self._routes[route])
+        else:  # a dialogue that was under way when the configuration was read anew
+            self._adopt()
 
     def _choose_for(self, route: Route) -> None:
         """Give mail of a route that chooses by the diagnosis the route that is chosen."""
@@ -230,7 +241,8 @@ class Delivery:
             choice = self._chosen(mail, route)
             if choice.name is None:
                 statements += changes.set_aside(mail.id, "held", choice.because)
-                self._common.tell(occasions.held(mail.id, mail.host, choice.because, at=self._common.wall()))
+                if mail.kind != "notice":
+                    self._common.tell(occasions.held(mail.id, mail.host, choice.because, at=self._common.wall()))
             else:
                 statements += changes.moved(mail.id, choice.name, choice.because)
                 names.add(choice.name)
@@ -337,8 +349,8 @@ def _is_ours(result: Result) -> bool:
 
 
 def _for_the_device(result: Result) -> str:
-    """What a device is answered for a mail that was not taken. What the route alone is to blame for passes, and a device
-    that reads 535 about a login which is not its own gives up."""
+    """What a device is answered for a mail that was not taken. What the route alone is to blame for passes, and a
+    device that reads 535 about a login which is not its own gives up."""
     reply = result.reply or NO_ROUTE
     if reply[:1] == "4" or (reply[:1] == "5" and not (result.trouble and result.stage in ROUTE_STAGES)):
         return reply

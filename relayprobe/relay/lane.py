@@ -138,6 +138,11 @@ class Lane:
         if self._health.until is not None:
             self._health = replace(self._health, until=self._health.until + seconds)
 
+    def forget(self) -> None:
+        """What was wrong with the route as it was set up says nothing of another."""
+        self._health = WELL
+        self._remember()
+
     async def stop(self, seconds: float) -> None:
         """Begin nothing more; let what is under way end, for so long. What does not is taken up at the next start."""
         self._stopping = True
@@ -292,7 +297,7 @@ class Lane:
         common.ended(ended, after)
         if after.state == "failed":
             await common.given_up(after)
-        elif after.state == "held":
+        elif after.state == "held" and after.kind != "notice":  # about a notice nobody is told: it would never end
             common.tell(occasions.held(after.id, after.host, after.why or "", at=common.wall()))
         return result
 

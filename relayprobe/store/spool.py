@@ -516,6 +516,8 @@ def _attempt(record: tuple[Any, ...]) -> Attempt:
 
 # What an administrator asks for, beside a relay that may be running
 
+_ASK = "INSERT INTO asked VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at"
+
 
 @contextmanager
 def wishes(folder: Path) -> Iterator[Callable[[str, Sequence[Any]], int]]:
@@ -536,7 +538,8 @@ def wishes(folder: Path) -> Iterator[Callable[[str, Sequence[Any]], int]]:
 
 
 def retry(folder: Path, mail: Mail, now: float) -> bool:
-    """Have a mail tried at once; one that was held or given up waits again. False where it is being sent."""
+    """Have a mail tried at once, and its route too, whatever has stopped that; one that was held or given up waits
+    again. False where it is being sent."""
     with wishes(folder) as run:
         changed = run(
             "UPDATE mails SET state = 'waiting', due = 0, crashes = 0, unknown = 0, "
@@ -549,6 +552,8 @@ def retry(folder: Path, mail: Mail, now: float) -> bool:
             run(
                 "UPDATE recipients SET state = 'waiting' WHERE mail = ? AND state IN ('refused', 'dropped')", (mail.id,)
             )
+        if changed:
+            run(_ASK, (mail.route, now))
         return bool(changed)
 
 
@@ -588,4 +593,4 @@ def drop(folder: Path, mail: Mail) -> bool:
 def ask_for_route(folder: Path, route: str, now: float) -> None:
     """Have a route tried again now, whatever has stopped it."""
     with wishes(folder) as run:
-        run("INSERT INTO asked VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at", (route, now))
+        run(_ASK, (route, now))
