@@ -1,4 +1,4 @@
-"""`relayprobe config`: what is wrong in the tables of the relay is one sentence with the key, the file and the way out."""
+"""`relayprobe config`: what is wrong in the tables of the relay is one sentence with key, file and way out."""
 
 from __future__ import annotations
 

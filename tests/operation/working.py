@@ -160,7 +160,7 @@ class Relaying:
 class OtherSide:
     """A mail server on loopback. `answers`: by command (banner, EHLO, MAIL, RCPT, DATA, `.`), what is answered in
     place of 250; by `RCPT address` for one recipient. The answer `stall` keeps it waiting until
-    `release`, `close` hangs up."""
+    `release`, `close` hangs up; `slow` waits likewise, and then takes it."""
 
     def __init__(self, **answers: str) -> None:
         self.answers = answers
@@ -258,9 +258,12 @@ class _Session(socketserver.StreamRequestHandler):
     def _say(self, what: str, usual: str) -> str:
         answer = self._answer(what, usual)
         self._send(answer)
-        return answer
+        return "250" if answer == "slow" else answer
 
     def _send(self, answer: str) -> None:
+        if answer == "slow":
+            self.server.side.stall()
+            answer = "250 2.0.0 ok, at last"
         if answer == "stall":
             self.server.side.stall()
             raise _HungUp
