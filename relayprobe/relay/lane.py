@@ -157,6 +157,11 @@ class Lane:
         if self._health.until is not None:
             self._health = replace(self._health, until=self._health.until + seconds)
 
+    def forget(self) -> None:
+        """What was wrong with the route as it was set up says nothing of another."""
+        self._health = WELL
+        self._remember()
+
     async def stop(self, seconds: float) -> None:
         """Begin nothing more; let what is under way end, for so long. What does not is taken up at the next start."""
         self._stopping = True
@@ -279,12 +284,14 @@ class Lane:
         fresh = common.spool.mail(mail.id)
         if fresh is None or fresh.state != "sending":
             return None  # somebody held or dropped it in this very moment
+        used: list[Connection] = []
         try:
-            result = await self._attempt(fresh)
+            result = await self._attempt(fresh, used)
         except asyncio.CancelledError:
-            if not self._stopping:  # its device would not wait any longer
-                broken_off = replace(attempt, ended=common.wall(), result="interrupted")
+            if not self._stopping:
+                broken_off = _broken_off(attempt, used, common.wall())
                 common.store.change(changes.ended(broken_off, replace(fresh, state="dropped")))
+                common.ended(broken_off, replace(fresh, state="dropped"))
             raise
         after = self._after(fresh, result)
         ended = replace(
@@ -312,13 +319,14 @@ class Lane:
         common.ended(ended, after)
         if after.state == "failed":
             await common.given_up(after)
-        elif after.state == "held":
+        elif after.state == "held" and after.kind != "notice":  # about a notice nobody is told: it would never end
             common.tell(occasions.held(after.id, after.host, after.why or "", at=common.wall()))
         return result
 
-    async def _attempt(self, mail: Mail) -> Result:
+    async def _attempt(self, mail: Mail, used: list[Connection]) -> Result:
         try:
             connection = await self._connection()
+            used.append(connection)
         except RouteFailed as failure:
             self._fell_ill(failure.trouble)
             return failure.result(mail)
@@ -446,3 +454,13 @@ class Lane:
         deferrals = mail.deferrals + (scope != "throttled")
         wait = backoff(self._common.retry, max(1, deferrals), self._common.spread)
         return replace(mail, state="waiting", deferrals=deferrals, due=now + wait, why=result.why)
+
+
+def _broken_off(attempt: Attempt, used: list[Connection], now: float) -> Attempt:
+    """An attempt whose device would not wait any longer, with what was said so far."""
+    ended = replace(attempt, ended=now, result="deferred", reply="no answer in the time that the device waits")
+    for connection in used:
+        stage = connection.stage
+        result = "unknown" if stage == "end-of-data" else "deferred"
+        ended = replace(ended, place=connection.place, stage=stage, result=result, dialogue=connection.events())
+    return ended

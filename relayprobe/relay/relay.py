@@ -81,7 +81,7 @@ class Relay:
     ) -> None:
         self.settings = settings
         self.plan = plan
-        self.learned, self.refused = Learned(), Learned()
+        self.learned = Learned()
         self._config = config
         self._site = site
         self._store = store
@@ -131,25 +131,28 @@ class Relay:
         self._warned = False
 
     def start(self) -> None:
-        """Begin to deliver what is there."""
+        """Begin to deliver what is there; while it learns, nothing."""
         for warning in self.plan.warnings:
             log.warning(warning)
-        self.delivery.start()
+        if not self.plan.rules.learning:
+            self.delivery.start()
         self._chores = asyncio.create_task(self._look_after(), name="chores")
 
     async def change(self, settings: Settings, plan: Plan, site: Site) -> None:
         """Other settings, for whoever comes from now on. What is under way goes on."""
         self.settings, self.plan, self._site = settings, plan, site
         self.desk.rules = plan.rules
+        self.desk.name = settings.listen.name
         self.desk.message_size = settings.limits.message_size
         self.desk.recipients = settings.limits.recipients
         self._common.retry = settings.relay.retry
         old, self.notifier = self.notifier, self._new_notifier()
         await old.close(5.0)
         relay = settings.relay
-        await self.delivery.change(
-            plan.rules.routes, lifetime=relay.lifetime, waiting=relay.notify.waiting, patience=relay.patience
-        )
+        if not plan.rules.learning:
+            await self.delivery.change(
+                plan.rules.routes, lifetime=relay.lifetime, waiting=relay.notify.waiting, patience=relay.patience
+            )
         for warning in plan.warnings:
             log.warning(warning)
 
@@ -174,10 +177,9 @@ class Relay:
         self._store.take(mail)
         self.figures.taken(mail)
 
-    def _refuse(self, host: str, user: str | None, why: str) -> None:
-        self.refused.note(host, self._wall(), login=user or "")
+    def _refuse(self, host: str, user: str | None, why: str, session: str) -> None:
         self.figures.refused()
-        log.warning("device refused", peer=host, login=user, why=why)
+        log.warning("device refused", session=session, peer=host, login=user, why=why)
 
     def _choose(self, mail: Mail, route: Route, stopped: Mapping[str, str]) -> Choice:
         """Have the diagnosis choose a route for a mail."""

@@ -117,6 +117,17 @@ class Connection(Protocol):
     sent: int
 
     @property
+    def place(self) -> str:
+        """Where it leads."""
+
+    @property
+    def stage(self) -> str:
+        """What it was about last."""
+
+    def events(self) -> tuple[str, ...]:
+        """Its dialogue, as far as it concerns the latest mail, as JSON texts."""
+
+    @property
     def usable(self) -> bool:
         """Whether another mail may go over it."""
 
@@ -137,6 +148,10 @@ class Open:
         self.place = place
         self.sent = 0
         self._last = time.monotonic()
+
+    @property
+    def stage(self) -> str:
+        return self.upstream.stage
 
     @property
     def usable(self) -> bool:

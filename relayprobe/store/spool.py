@@ -196,6 +196,12 @@ def not_at_once(mail: str, why: str) -> list[Statement]:
     return [("UPDATE mails SET state = 'dropped', why = ? WHERE id = ? AND at_once", (why, mail))]
 
 
+def taken_over(mail: str, state: State, due: float, why: str) -> list[Statement]:
+    """A mail of which the device was told that it is on its way, though it was not sent by then."""
+    sql = "UPDATE mails SET state = ?, due = ?, at_once = 0, why = ? WHERE id = ? AND at_once"
+    return [(sql, (state, due, why, mail))]
+
+
 def shifted(seconds: float) -> list[Statement]:
     """The clock was put forward (or back) by so much: what counts from it moves along."""
     return [("UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state = 'waiting'", (seconds,))]
@@ -372,7 +378,9 @@ class Spool:
 
     def find(self, id: str) -> Mail:
         """The mail of that id, or whose id alone begins so, or the newest for `last`."""
-        if id == "last":
+        if not id:
+            found = []  # all ids begin so
+        elif id == "last":
             found = self._select("SELECT id FROM mails ORDER BY arrived DESC, id DESC LIMIT 1", [])
         else:
             found = self._select(
@@ -512,6 +520,8 @@ def _attempt(record: tuple[Any, ...]) -> Attempt:
 
 # What an administrator asks for, beside a relay that may be running
 
+_ASK = "INSERT INTO asked VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at"
+
 
 @contextmanager
 def wishes(folder: Path) -> Iterator[Callable[[str, Sequence[Any]], int]]:
@@ -532,7 +542,8 @@ def wishes(folder: Path) -> Iterator[Callable[[str, Sequence[Any]], int]]:
 
 
 def retry(folder: Path, mail: Mail, now: float) -> bool:
-    """Have a mail tried at once; one that was held or given up waits again. False where it is being sent."""
+    """Have a mail tried at once, and its route too, whatever has stopped that; one that was held or given up waits
+    again. False where it is being sent."""
     with wishes(folder) as run:
         changed = run(
             "UPDATE mails SET state = 'waiting', due = 0, crashes = 0, unknown = 0, "
@@ -545,6 +556,8 @@ def retry(folder: Path, mail: Mail, now: float) -> bool:
             run(
                 "UPDATE recipients SET state = 'waiting' WHERE mail = ? AND state IN ('refused', 'dropped')", (mail.id,)
             )
+        if changed:
+            run(_ASK, (mail.route, now))
         return bool(changed)
 
 
@@ -584,4 +597,4 @@ def drop(folder: Path, mail: Mail) -> bool:
 def ask_for_route(folder: Path, route: str, now: float) -> None:
     """Have a route tried again now, whatever has stopped it."""
     with wishes(folder) as run:
-        run("INSERT INTO asked VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at", (route, now))
+        run(_ASK, (route, now))
