@@ -290,8 +290,8 @@ async def test_the_transcript_is_the_introduction_and_the_letters_own_part() -> 
         events = upstream.record.transcript
         await upstream.quit()
     assert isinstance(events[0], Connected)
-    assert events[0].peer == f"127.0.0.1:{server.port}"
-    assert events[0].listener.startswith("127.0.0.1:")
+    assert events[0].listener == f"127.0.0.1:{server.port}"  # who came is named first: relayprobe
+    assert events[0].peer.startswith("127.0.0.1:")
     raw = b"".join(event.raw for event in events if isinstance(event, Line))
     assert b"220 mail.example ready\r\n" in raw
     assert raw.count(b"EHLO") == 1
