@@ -133,6 +133,7 @@ class Scripted:
                 reply = self._step(verb)
                 await self._do(verb, writer, reply)
                 if isinstance(reply, bytes) and reply.startswith(b"354"):
+                    await asyncio.sleep(0.3 if self.stuck else 0)  # until the client has no room left
                     await self._do("TEXT", writer)
                     if self.stuck:
                         await self._do("TEXT", writer, Do.STALL)

@@ -478,6 +478,16 @@ async def test_a_kept_connection_that_the_server_has_ended_is_as_if_not_tried() 
     assert server.commands.count("MAIL") == 1
 
 
+async def test_what_a_server_says_between_two_letters_refuses_neither() -> None:
+    async with Scripted(on={"DOT": OK + b"554 5.0.0 enough\r\n"}).running() as server:
+        upstream = await connected(server)
+        first = await upstream.send(letter())
+        second = await upstream.send(letter())
+    assert isinstance(first.outcomes[0], Delivered)
+    assert second.outcomes == (Deferred(Trouble("garbled", "the server spoke unasked: 554 5.0.0 enough"), "mail"),)
+    assert second.stale
+
+
 async def test_a_kept_connection_that_is_closed_is_as_if_not_tried() -> None:
     async with Scripted(on={"MAIL": [OK, Do.CLOSE]}).running() as server:
         upstream = await connected(server)
