@@ -130,8 +130,8 @@ def only_given(values: dict[str, Any]) -> dict[str, Any]:
 def new_loop_runner() -> asyncio.Runner:
     """A runner on uvloop where it is installed: the same, faster.
 
-    What is loaded by now stays to the end, so the collector need not look at it again; and it looks less often, for what
-    a session leaves behind has few circles in it. A fifth of the time for each session goes into that otherwise.
+    What is loaded by now stays to the end, so the collector need not look at it again; and it looks less often, for
+    what a session leaves behind has few circles in it. A fifth of the time for each session would go into that.
     """
     gc.collect()
     gc.freeze()
