@@ -242,7 +242,10 @@ class Relay:
             undelivered = [Undelivered(one.address, one.reply or mail.why or "", why) for one in failed]
             returned = Returned(mail.id, mail.sender, mail.host, datetime.fromtimestamp(mail.arrived, UTC), head)
             when = datetime.fromtimestamp(now, UTC)
-            raw = report(returned, undelivered, to=to, mailbox=mailbox, name=self.settings.listen.name, now=when)
+            name = self.settings.listen.name
+            raw = await asyncio.to_thread(  # a thousand recipients with a reply each take seconds
+                report, returned, undelivered, to=to, mailbox=mailbox, name=name, now=when
+            )
             await self._queue_own("report", mailbox, to, raw, route)
         reply = next((one.reply for one in failed if one.reply), mail.why or "")
         self._tell(occasions.given_up(mail.id, mail.host, len(failed), reply, told=to, at=now))
