@@ -227,6 +227,11 @@ def test_letters_in_the_header_are_encoded() -> None:
     assert values(data, "To") == ['"Müller, Änne" <a@x.de>, b@x.de']
 
 
+def test_blanks_beside_words_that_were_encoded_before_are_kept() -> None:
+    _, data = sent(CLEAN.replace(b"Scan", "=?utf-8?q?caf=C3=A9?= für =?utf-8?q?alle?= da".encode()) + b"\r\nx\r\n")
+    assert values(data, "Subject") == ["café für alle da"]
+
+
 def test_letters_of_windows_are_told_apart() -> None:
     _, data = sent(CLEAN.replace(b"Scan", "Grüße €".encode("cp1252")) + b"\r\nx\r\n")
     assert b"=?windows-1252?b?" in data
@@ -386,6 +391,26 @@ def test_bombs_pass_and_it_is_said() -> None:
         mended, data = sent(bomb)
         assert data == bomb
         assert says in mended.left[0]
+
+
+def test_cuts_within_blanks_dots_and_boundaries_change_nothing() -> None:
+    text = CLEAN + b"\r\n" + "ä  b.\r\nc \t \r\n.\r\n..".encode() + b"  x" * 50 + b"\r\n"
+    inside = mixed(b"Content-Type: text/plain\r\n\r\n" + b"w " * 600, b"\r\nx").replace(
+        b"cut", b"cut" + b"-" * 60 + b"7"
+    )
+    for came in (text, inside):
+        raw = stuffed(came)
+        whole = repaired(source(raw), SEVEN)
+        single = repaired(source(raw, cuts=list(range(len(raw)))), SEVEN)
+        assert b"".join(single.chunks()) == b"".join(whole.chunks())
+        assert single.repairs == whole.repairs != ()
+
+
+def test_what_stands_behind_the_last_part_is_left() -> None:
+    came = mixed(b"\r\nHello").replace(b"epilogue", b"Content-Type: text/plain\r\n\r\n" + b"e" * 1200)
+    mended, data = sent(came)
+    assert (data, ids(mended)) == (came, [])
+    assert "no part of its own" in mended.left[0]
 
 
 FRAGMENTS = [
