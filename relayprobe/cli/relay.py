@@ -313,7 +313,7 @@ def _invitation(ports: list[Port], chosen: Settings, plan: Plan, learn: float | 
 
 
 def _in_words(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} second{'s'[: seconds != 1]}"
 
 
 def _at(chosen: Settings, key: str) -> object:

@@ -115,13 +115,13 @@ class Gate(Accept):
         rules, user = self._rules, self._user(talk)
         if rules.learning:
             self._desk.seen(self._host, talk.user, path.address)
-        elif not self._trusted and not (user is not None and rules.devices.allows_login(user)):
+            return plain  # it is put off when its text has come, and nothing is refused for good
+        if not self._trusted and not (user is not None and rules.devices.allows_login(user)):
             self._refused(talk.user, "it is not in the list of devices")
             if rules.logins is not None and talk.user is None:
                 return LOGIN_WANTED
             return f"550 5.7.1 [{self._host}] {NOT_LISTED}"
-        else:
-            self._desk.seen(self._host, talk.user, path.address)
+        self._desk.seen(self._host, talk.user, path.address)
         if self._desk.queued() >= rules.queue:
             return "452 4.3.1 The queue is full, try again later"
         sender, changed = "", None
@@ -144,7 +144,7 @@ class Gate(Accept):
     def rcpt(self, path: Path | None, talk: Talk) -> str:
         """Each address of the command, on the route that is meant for it."""
         plain = super().rcpt(path, talk)
-        if path is None or plain[0] != "2":
+        if path is None or plain[0] != "2" or self._rules.learning:
             return plain
         chosen = []
         for each in path.addresses:

@@ -43,15 +43,21 @@ class Relaying:
             self.process = subprocess.Popen(
                 [*map(str, command), *self._options], stdout=out, stderr=err, env=environment(**self._more)
             )
-        self.port = int(until(self._announced)["on"].rpartition(":")[2])
+        try:
+            self.port = int(until(self._announced)[1])
+        except BaseException:
+            self.kill()
+            raise
 
     def change(self, settings: str) -> None:
         self.config.touch(0o600)
         self.config.write_text(settings)
 
-    def _announced(self) -> dict[str, Any] | None:
-        assert self.process.poll() is None, self.err.read_text()
-        return next((line for line in self.log() if line.get("event") == "listening"), None)
+    def _announced(self) -> re.Match[str] | None:
+        said = self.err.read_text()
+        assert self.process.poll() is None, said
+        listening = [line for line in said.splitlines() if "listening" in line]
+        return re.search(r"127\.0\.0\.1:(\d+)", listening[0]) if listening else None
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of the log, as JSON."""
