@@ -22,7 +22,7 @@ import structlog
 
 from relayprobe.relay import occasions
 from relayprobe.relay.auto import Candidate, Choice, choose
-from relayprobe.relay.bounce import Returned, Undelivered, may_bounce, report
+from relayprobe.relay.bounce import Returned, Undelivered, came_back, may_bounce, report
 from relayprobe.relay.channels import Channel, Command, Webhook
 from relayprobe.relay.channels import Mail as ByMail
 from relayprobe.relay.delivery import Delivery
@@ -229,6 +229,9 @@ class Relay:
             return
         relay, now = self.settings.relay, self._wall()
         head = b"".join(islice(self._spool.text(mail), 1))[:HEAD_LIMIT]
+        if came_back(head, self.settings.listen.name):  # telling of it would send one more the same way
+            log.warning("mail of our own has come back, and is given up", mail=mail.id, why=mail.why)
+            return
         mailbox, route = self._own_sender()
         own = {one.mailbox for one in self.plan.rules.routes if one.mailbox} | {mailbox}
         to = None

@@ -220,17 +220,22 @@ class Connector:
             raise refused.failed from None
 
     async def _connect(self, force: bool) -> Open:
-        place = await self._place()
+        places = await self._places()
+        for place in places:
+            record = Record()
+            made = await Upstream.connect(place, self._sign_in(force), self._timeouts, record)
+            # RFC 5321 5.1: where one MX host cannot be reached, or is not ready, the next one may be
+            if isinstance(made, Upstream) or made.stage not in ("connect", "banner"):
+                break
         where = f"{place.host}:{place.port}"
-        record = Record()
-        made = await Upstream.connect(place, self._sign_in(force), self._timeouts, record)
         if isinstance(made, Fault):
             what = judged(made.said, made.stage, self._mode)
             trouble = RouteTrouble(SCOPES.get(what.kind, "later"), _words(made.words, what))
             raise _Refused(made, RouteFailed(trouble, _kept(made.words), made.stage, where, _events(record)))
         return Open(made, record, where)
 
-    async def _place(self) -> Place:
+    async def _places(self) -> list[Place]:
+        """The hosts that may be tried, in order; there is at least one."""
         route = self._route
         if self._context is None and route.tls != "none":
             files = route.ca_file, route.client_certificate, route.client_key
@@ -238,23 +243,27 @@ class Connector:
                 self._context = await asyncio.to_thread(client_context, *files)
             except CertificateError as error:
                 raise self._failed("configuration", str(error)) from None
-        host, addresses = route.host, tuple[str, ...]()
-        if host is None:
+        if route.host is not None:
+            hosts: list[tuple[str, tuple[str, ...]]] = [(route.host, ())]
+        else:
             assert self._lookup is not None
             assert route.domain is not None
             found = await self._lookup.mx(route.domain)
             if isinstance(found, NotFound):
                 raise self._failed(found.kind, found.says)
-            host, addresses = found.hosts[0].name, found.hosts[0].addresses
-        return Place(
-            host=host,
-            port=route.port,
-            tls=route.tls,
-            name=route.tls_name or host,
-            addresses=addresses,
-            context=self._context,
-            helo=self._helo,
-        )
+            hosts = [(host.name, host.addresses) for host in found.hosts]
+        return [
+            Place(
+                host=host,
+                port=route.port,
+                tls=route.tls,
+                name=route.tls_name or host,
+                addresses=addresses,
+                context=self._context,
+                helo=self._helo,
+            )
+            for host, addresses in hosts
+        ]
 
     def _failed(self, scope: Scope, why: str) -> RouteFailed:
         return RouteFailed(RouteTrouble(scope, why), why, "connect", self._route.place, ())
