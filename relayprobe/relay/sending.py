@@ -123,6 +123,10 @@ class Connection(Protocol):
     def idle_for(self) -> float:
         """Seconds since it was last used."""
 
+    @property
+    def dot_is_out(self) -> bool:
+        """Whether the latest mail was sent to its end: if nobody has answered, it may have been taken."""
+
     async def close(self) -> None:
         """Say goodbye."""
 
@@ -144,6 +148,10 @@ class Open:
     @property
     def idle_for(self) -> float:
         return time.monotonic() - self._last
+
+    @property
+    def dot_is_out(self) -> bool:
+        return self.upstream.stage == "end-of-data"
 
     def events(self) -> tuple[str, ...]:
         """Its dialogue, as far as it concerns the latest mail, as JSON texts."""
@@ -306,7 +314,7 @@ class Connector:
                 return Result("deferred", mail.recipients, None, why=why, stale=True)
             tally.count(part, sent)
             if days is not None:
-                days.add(wall(), sum(isinstance(one, Delivered) for one in sent.outcomes))
+                days.add(wall(), sum(isinstance(one, Delivered | Unknown) for one in sent.outcomes))
             if sent.fault is not None or tally.trouble is not None or not upstream.usable:
                 break
         return tally.result(connection, tuple(repairs))
