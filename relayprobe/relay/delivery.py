@@ -15,7 +15,7 @@ from relayprobe.relay.auto import Choice
 from relayprobe.relay.health import WELL, from_record
 from relayprobe.relay.judgement import ROUTE_STAGES
 from relayprobe.relay.lane import Common, Lane
-from relayprobe.relay.pace import Days, Jumps, backoff
+from relayprobe.relay.pace import Jumps, backoff
 from relayprobe.relay.routes import Candidate, Route, by_mailbox, first_match, serves
 from relayprobe.relay.sending import Connector, Result
 from relayprobe.store import Mail, StoreError
@@ -29,6 +29,8 @@ LOOK = 1.0
 
 NO_ROUTE = "451 4.4.1 No route can send at the moment, try again later"
 TOO_LATE = "451 4.4.2 The other side did not answer in time, try again later"
+
+DAY = 24 * 3600.0
 
 CLOCK_JUMP = 60.0
 """Seconds from which a step of the clock is a jump, which times that count from it move along with."""
@@ -62,6 +64,7 @@ class Delivery:
         self._asked: dict[str, float] = {}
         self._queued = 0
         self._errands: set[asyncio.Task[None]] = set()
+        self._expiring: set[str] = set()
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
@@ -77,6 +80,7 @@ class Delivery:
         """Begin with what is there."""
         spool = self._common.spool
         self._common.numbers = spool.last_number()
+        self._common.store.change(changes.settled(self._common.wall(), self._longest))
         records = spool.route_records()
         for name in records.keys() - self._routes.keys():  # of a route that is gone nobody can mend anything
             self._common.store.change(changes.route_record(name, {"days": records[name].get("days", {})}))
@@ -123,10 +127,12 @@ class Delivery:
     def _open(self, route: Route, record: Mapping[str, object]) -> None:
         if route.mode == "auto":
             return
+        if (known := self._common.allowances.get(by_mailbox(route))) is not None:
+            known.fit(route)
         lane = Lane(route, self._common, self._connectors(route), from_record(dict(record)) if record else WELL)
         counts = record.get("days")
         if lane.allowance.days is not None and isinstance(counts, dict):
-            lane.allowance.days = Days(counts, route.per_day or 0)
+            lane.allowance.days.remember(counts)
         self._lanes[route.name] = lane
         lane.start(self._other_route)
 
@@ -289,27 +295,42 @@ class Delivery:
         while True:
             await asyncio.sleep(LOOK)
             try:
+                await self._mind_the_clock()
                 self._look()
             except StoreError as error:
                 log.error("cannot read the queue", error=str(error))
             except Exception:
                 log.exception("the watch stumbled")
 
+    @property
+    def _longest(self) -> float:
+        """Seconds for which a mail may be put off at most."""
+        return max(1.2 * max(self._common.retry), DAY)
+
+    async def _mind_the_clock(self) -> None:
+        """Where the clock was set, what counts from it is set before it is looked at."""
+        common = self._common
+        now = common.wall()
+        jump = self._jumps.seen(now, common.monotonic())
+        if abs(jump) < CLOCK_JUMP:
+            return
+        log.warning("the clock was changed", seconds=round(jump))
+        for allowance in common.allowances.values():
+            if allowance.days:
+                allowance.days.jumped(jump)
+        for lane in self._lanes.values():
+            lane.clock_jumped(jump)
+        await common.write(changes.shifted(jump, now, self._longest))
+        for lane in self._lanes.values():
+            lane.wake()
+
     def _look(self) -> None:
         common, spool = self._common, self._common.spool
         now = common.wall()
-        jump = self._jumps.seen(now, common.monotonic())
-        if abs(jump) >= CLOCK_JUMP:
-            log.warning("the clock was changed", seconds=round(jump))
-            common.store.change(changes.shifted(jump))
-            for allowance in common.allowances.values():
-                if allowance.days:
-                    allowance.days.jumped(jump)
-            for lane in self._lanes.values():
-                lane.clock_jumped(jump)
         version = spool.version()
         if version != self._version:
             self._version = version
+            self._adopt()  # what was held when its route went may have been released
             asked = spool.asked()
             for name in asked:
                 if asked[name] != self._asked.get(name) and name in self._lanes:
@@ -333,16 +354,31 @@ class Delivery:
     def _too_old(self, now: float) -> None:
         common = self._common
         for mail in common.spool.expired(now - self._lifetime):
-            why = f"it could not be delivered within {self._lifetime / 86400:.3g} days; last: {mail.why or 'no reply'}"
-            common.store.change(changes.set_aside(mail.id, "failed", why))
-            after = replace(mail, state="failed", why=why)
-            self._errand(common.given_up(after))
+            if mail.id not in self._expiring and not mail.at_once:
+                self._expiring.add(mail.id)
+                self._errand(self._give_up(mail))
         held_up = common.spool.held_up(now - self._waiting)
         if held_up is None:
             return
         oldest = held_up[1]
         since = f"{(now - oldest.arrived) / 3600:.0f} hours"
         common.tell(occasions.waiting(oldest.id, oldest.host, since, oldest.why or "", at=now))
+
+    async def _give_up(self, mail: Mail) -> None:
+        """A mail is too old. It is told when it is so on the disk: an attempt may have begun meanwhile."""
+        common = self._common
+        why = f"it could not be delivered within {self._lifetime / DAY:.3g} days; last: {mail.why or 'no reply'}"
+        try:
+            await common.write(changes.set_aside(mail.id, "failed", why))
+            after = common.spool.mail(mail.id)
+            if after is not None and after.state == "failed":
+                await common.given_up(after)
+        except StoreError as error:
+            log.error("a mail that is too old is told of later", mail=mail.id, error=str(error))
+        except Exception:
+            log.exception("nobody could be told of a mail that was given up", mail=mail.id)
+        finally:
+            self._expiring.discard(mail.id)
 
 
 def _is_ours(result: Result) -> bool:

@@ -338,7 +338,7 @@ class Connector:
                 return Result("deferred", mail.recipients, None, why=why, stale=True)
             tally.count(part, sent)
             if days is not None:
-                days.add(wall(), sum(isinstance(one, Delivered) for one in sent.outcomes))
+                days.add(wall(), sum(isinstance(one, Delivered | Unknown) for one in sent.outcomes))
             if sent.fault is not None or tally.trouble is not None or not upstream.usable:
                 break
         return tally.result(connection, tuple(repairs))

@@ -202,9 +202,21 @@ def taken_over(mail: str, state: State, due: float, why: str) -> list[Statement]
     return [(sql, (state, due, why, mail))]
 
 
-def shifted(seconds: float) -> list[Statement]:
+def shifted(seconds: float, now: float, longest: float) -> list[Statement]:
     """The clock was put forward (or back) by so much: what counts from it moves along."""
-    return [("UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state = 'waiting'", (seconds,))]
+    sql = (
+        "UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state IN ('waiting', 'sending', 'held')"
+    )
+    return [(sql, (seconds,)), *settled(now, longest)]
+
+
+def settled(now: float, longest: float) -> list[Statement]:
+    """Nothing has arrived later than now, or waits for longer than is ever set: a clock that was wrong has said so."""
+    sql = (
+        "UPDATE mails SET arrived = min(arrived, ?1), due = min(due, ?1 + ?2) "
+        "WHERE state IN ('waiting', 'sending', 'held') AND (arrived > ?1 OR due > ?1 + ?2)"
+    )
+    return [(sql, (now, longest))]
 
 
 def route_record(name: str, record: dict[str, Any]) -> list[Statement]:
