@@ -29,7 +29,7 @@ from relayprobe.relay.record import Record
 from relayprobe.relay.repair.terms import Mended
 from relayprobe.relay.routes import Route
 from relayprobe.relay.secrets import SecretError, read
-from relayprobe.relay.text import Habit, mailbox_for, mended
+from relayprobe.relay.text import Habit, mended, sender_for
 from relayprobe.relay.tls import client_context
 from relayprobe.relay.token_host import SignInFailed
 from relayprobe.relay.upstream import Upstream
@@ -302,19 +302,15 @@ class Connector:
         if (damage := await self._damage(mail)) is not None:
             return Result("deferred", mail.recipients, None, why=damage, held=True, connection_good=True)
         habit, upstream = self._habit(), connection.upstream
-        text = mended(
-            self._spool,
-            mail,
-            self._route,
-            habit,
-            eight_bit="8BITMIME" in upstream.offers,
-            smtputf8="SMTPUTF8" in upstream.offers,
-        )
-        sender = mailbox_for(mail, self._route, habit) if mail.kind == "device" else None
-        repairs = [asdict(repair) for repair in text.repairs]
-        if sender is not None and sender.lower() != mail.sender.lower():
-            kind = "sender-rewritten" if mail.sender else "empty-sender"
-            repairs.append({"id": kind, "count": 1, "says": f"the sender {mail.sender or '<>'} became {sender}"})
+        spool, route, offers = self._spool, self._route, upstream.offers
+
+        def looked_through() -> Mended:
+            eight_bit, smtputf8 = "8BITMIME" in offers, "SMTPUTF8" in offers
+            return mended(spool, mail, route, habit, eight_bit=eight_bit, smtputf8=smtputf8)
+
+        text = await asyncio.to_thread(looked_through) if mail.size > LARGE else looked_through()
+        sender, put_right = sender_for(mail, route, habit)
+        repairs = [asdict(repair) for repair in (*text.repairs, *put_right)]
         waiting = mail.waiting
         parts = [waiting[at : at + self._route.per_message] for at in range(0, len(waiting), self._route.per_message)]
         if len(parts) > 1:
@@ -324,7 +320,7 @@ class Connector:
         size = await self._measured(text)
         for part in parts:
             letter = Letter(
-                sender=sender if sender is not None else mail.sender,
+                sender=sender,
                 recipients=part,
                 chunks=text.chunks,
                 size=size,

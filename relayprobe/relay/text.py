@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
+from relayprobe.relay.repair.address import repaired_sender
 from relayprobe.relay.repair.difference import difference
-from relayprobe.relay.repair.terms import Mended, Source, Terms
+from relayprobe.relay.repair.terms import Mended, Repair, Source, Terms
 from relayprobe.relay.repair.text import repaired
 from relayprobe.relay.routes import Route, is_among, matches, routes_of
 from relayprobe.settings import Settings
@@ -74,6 +75,14 @@ def _rule_for(mail: Mail, habit: Habit) -> Rewrite | None:
             continue
         return rule
     return None
+
+
+def sender_for(mail: Mail, route: Route, habit: Habit) -> tuple[str, tuple[Repair, ...]]:
+    """The sender of a mail's envelope as it goes up, and what was put right about it."""
+    if mail.kind != "device":
+        return mail.sender, ()
+    sender, repairs = repaired_sender(mail.sender, mailbox_for(mail, route, habit), habit.domain, habit.off)
+    return (mail.sender if sender is None else sender), repairs
 
 
 def source_of(spool: Spool, mail: Mail) -> Source:
