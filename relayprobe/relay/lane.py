@@ -66,6 +66,7 @@ class Common:
     given_up: Callable[[Mail], Coroutine[None, None, None]]
     ended: Callable[[Attempt, Mail], None]
     numbers: int = 0
+    suspect: str | None = None  # the one under way that may be what ends the process: never two, or both were blamed
     spread: Callable[[], float] = random.random
     allowances: dict[str, Allowance] = field(default_factory=dict)
 
@@ -180,7 +181,9 @@ class Lane:
         while len(self._under_way) < self._places():
             if (wait := self._pace(now)) > 0:
                 return min(wait, 60.0)
-            mail = self._common.spool.next_due(self.route.name, now, self._last_host, list(self._under_way))
+            mail = self._common.spool.next_due(
+                self.route.name, now, self._last_host, list(self._under_way), suspects=self._common.suspect is None
+            )
             if mail is None:
                 due = self._common.spool.next_time(self.route.name)
                 return 60.0 if due is None else min(max(0.05, due - now), 60.0) if due > now else 1.0
@@ -218,11 +221,15 @@ class Lane:
     def _begin(self, mail: Mail) -> asyncio.Task[Result | None]:
         task = asyncio.create_task(self._deliver(mail), name=f"mail {mail.id}")
         self._under_way[mail.id] = task
+        if mail.suspect:
+            self._common.suspect = mail.id
         task.add_done_callback(lambda task: self._done(mail.id, task))
         return task
 
     def _done(self, id: str, task: asyncio.Task[Result | None]) -> None:
         self._under_way.pop(id, None)
+        if self._common.suspect == id:
+            self._common.suspect = None
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an attempt failed in a way nobody thought of", mail=id, error=repr(error), exc_info=error)
         self.wake()
@@ -260,9 +267,13 @@ class Lane:
         try:
             result = await self._attempt(fresh)
         except asyncio.CancelledError:
-            if not self._stopping:  # its device would not wait any longer
-                broken_off = replace(attempt, ended=common.wall(), result="interrupted")
-                common.store.change(changes.ended(broken_off, replace(fresh, state="dropped")))
+            broken_off = replace(attempt, ended=common.wall(), result="interrupted")
+            if self._stopping:  # no crash, of which it would be suspected
+                why = "relayprobe was stopped while it was being sent: it may have arrived, and is sent again"
+                after = replace(fresh, state="dropped" if fresh.at_once else "waiting", due=0.0, why=why)
+            else:
+                after = replace(fresh, state="dropped")  # its device would not wait any longer
+            common.store.change(changes.ended(broken_off, after))
             raise
         after = self._after(fresh, result)
         ended = replace(

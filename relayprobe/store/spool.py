@@ -96,6 +96,11 @@ class Mail:
         return sum(text.size for text in self.texts)
 
     @property
+    def suspect(self) -> bool:
+        """Whether one more crash sets it aside."""
+        return self.crashes >= MOST_CRASHES - 1
+
+    @property
     def waiting(self) -> tuple[str, ...]:
         """The recipients that it is still to be delivered to."""
         return tuple(one.address for one in self.recipients if one.state == "waiting")
@@ -311,10 +316,15 @@ class Spool:
         """Let go of the database."""
         self._connection.close()
 
-    def next_due(self, route: str, now: float, after_host: str, busy: Sequence[str] = ()) -> Mail | None:
+    def next_due(
+        self, route: str, now: float, after_host: str, busy: Sequence[str] = (), *, suspects: bool = True
+    ) -> Mail | None:
         """The mail of a route that is due, of the first host behind `after_host` that has one, else of the first of
-        all: so each device has its turn. Those in `busy` (ids) are passed over, and those whose device waits."""
+        all: so each device has its turn. Those in `busy` (ids) are passed over, and those whose device waits; without
+        `suspects` also those that one more crash sets aside."""
         without = f"AND id NOT IN ({', '.join('?' * len(busy))}) " if busy else ""
+        if not suspects:
+            without += f"AND crashes < {MOST_CRASHES - 1} "
         sql = (
             f"SELECT {_COLUMNS} FROM mails WHERE state = 'waiting' AND route = ? AND host {{}} ? AND due <= ? "
             f"AND NOT at_once {without}ORDER BY host, due, id LIMIT 1"
