@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 from relayprobe.store.errors import StoreError, in_words
 from relayprobe.store.folder import DATABASE, body_path, read_body
+from relayprobe.store.reading import Reading
 from relayprobe.store.schema import BUSY, open_to_read, transaction
 from relayprobe.wire.events import BodyEnd, LineFacts
 
@@ -158,6 +158,12 @@ def put(mail: Mail) -> list[Statement]:
     )
     each = [(_PUT_RECIPIENT, (mail.id, n, r.address, r.state, r.reply)) for n, r in enumerate(mail.recipients)]
     return [(_PUT_MAIL, values), *each]
+
+
+def has_text(connection: sqlite3.Connection, mail: Mail) -> bool:
+    """Whether all that the text of a mail is made of is in the database."""
+    found = connection.execute("SELECT n FROM bodies WHERE session = ?", (mail.session,)).fetchall()
+    return {text.n for text in mail.texts} <= {n for (n,) in found}
 
 
 def begun(attempt: Attempt) -> list[Statement]:
@@ -304,17 +310,17 @@ class Spool:
     @classmethod
     def open(cls, folder: Path) -> Spool:
         """Raises StoreError where there is no database yet."""
-        return cls(folder, open_to_read(folder))
+        return cls(folder, Reading(folder))
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, reading: Reading) -> None:
         """Use `Spool.open`."""
         self._folder = folder
-        self._connection = connection
-        self._one_at_a_time = Lock()
+        self._reading = reading
+        self._select = reading.select
 
     def close(self) -> None:
         """Let go of the database."""
-        self._connection.close()
+        self._reading.close()
 
     def next_due(
         self, route: str, now: float, after_host: str, busy: Sequence[str] = (), *, suspects: bool = True
@@ -472,13 +478,6 @@ class Spool:
     def _whole(self, record: tuple[Any, ...]) -> Mail:
         sql = f"SELECT {_RECIPIENTS} FROM recipients WHERE mail = ? ORDER BY n"
         return _mail(record, [Recipient(*one) for one in self._select(sql, [record[0]])])
-
-    def _select(self, sql: str, values: list[Any]) -> list[Any]:
-        try:
-            with self._one_at_a_time:
-                return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise in_words(error, self._folder) from error
 
 
 def _mail(record: tuple[Any, ...], recipients: Sequence[Recipient]) -> Mail:
