@@ -7,7 +7,9 @@ store with the session it came in, and 250 is said when both are on the disk.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from relayprobe.capture.answers import Accept, Login, Talk
@@ -17,7 +19,7 @@ from relayprobe.relay.logins import Logins
 from relayprobe.relay.permitted import Permitted
 from relayprobe.relay.repair.address import repaired_address
 from relayprobe.relay.routes import Candidate, Route, first_match, is_among
-from relayprobe.store import Mail, Recipient, Text
+from relayprobe.store import Mail, Recipient, StoreError, Text
 from relayprobe.wire.command import Path
 
 OFFERED = ("LOGIN", "PLAIN")
@@ -27,6 +29,8 @@ LOGIN_WANTED = "530 5.7.0 Authentication required"
 LOGIN_WRONG = "535 5.7.8 Authentication credentials invalid"
 NOT_LET_IN = (NOT_LISTED, LOGIN_WANTED, LOGIN_WRONG)
 """What a device that may not send has been answered."""
+
+NOT_KEPT = "451 4.3.1 Insufficient disk space, try again later"
 LEARNING = "451 4.7.1 relayprobe is learning which devices send, and sends nothing on: try again later"
 
 
@@ -54,7 +58,7 @@ class Desk:
     rules: Rules
     message_size: int
     recipients: int
-    keep: Callable[[Mail], None]
+    keep: Callable[[Mail], Future[None]]  # done when it is on the disk
     taken: Callable[[Sequence[Mail]], Awaitable[str | None]]
     refused: Callable[[str, str | None, str, str], None]  # host, login, why, session
     seen: Callable[[str, str | None, str], None]  # host, login, sender
@@ -81,6 +85,7 @@ class Gate(Accept):
         self._recipients: dict[str, list[str]] = {}  # by route
         self._changed: list[str] = []
         self._taken: list[Mail] = []
+        self._kept: list[Future[None]] = []
         self.patient = is_among(self._rules.lenient, host, None)
         self._trusted = self._rules.devices.allows_address(host)
 
@@ -192,11 +197,15 @@ class Gate(Accept):
                     changed=tuple(self._changed),
                 )
             )
-        for mail in self._taken:
-            self._desk.keep(mail)
+        self._kept = [self._desk.keep(mail) for mail in self._taken]
 
     async def answer(self, session: str, head: bytes, size: int, talk: Talk) -> str:
         """What is on the disk is taken; where the device waits for Office 365, what that says."""
+        try:
+            for kept in self._kept:
+                await asyncio.wrap_future(kept)
+        except StoreError:  # it was to go to the disk with others, and did not get there
+            return NOT_KEPT
         taken, self._taken = self._taken, []
         reply = await self._desk.taken(taken)
         return reply or f"250 2.0.0 OK, queued by relayprobe as {' '.join(mail.id for mail in taken)}"

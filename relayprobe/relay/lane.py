@@ -115,6 +115,7 @@ class Common:
     given_up: Callable[[Mail], Coroutine[None, None, None]]
     ended: Callable[[Attempt, Mail], None]
     numbers: int = 0
+    suspect: str | None = None  # the one under way that may be what ends the process: never two, or both were blamed
     spread: Callable[[], float] = random.random
     rush: Rush = field(default_factory=Rush)
     allowances: dict[str, Allowance] = field(default_factory=dict)
@@ -241,7 +242,9 @@ class Lane:
                 return min(wait, 60.0)
             if self._day_is_full(now):
                 return 0.0
-            mail = self._common.spool.next_due(self.route.name, now, self._last_host, list(self._under_way))
+            mail = self._common.spool.next_due(
+                self.route.name, now, self._last_host, list(self._under_way), suspects=self._common.suspect is None
+            )
             if mail is None:
                 due = self._common.spool.next_time(self.route.name)
                 return 60.0 if due is None else min(max(0.05, due - now), 60.0) if due > now else 1.0
@@ -309,6 +312,8 @@ class Lane:
         allowance.recipients += len(mail.waiting)
         task = asyncio.create_task(self._deliver(mail), name=f"mail {mail.id}")
         self._under_way[mail.id] = task
+        if mail.suspect:
+            self._common.suspect = mail.id
         task.add_done_callback(lambda task: self._done(mail, allowance, task))
         return task
 
@@ -319,6 +324,8 @@ class Lane:
             allowance.bucket.take(self._common.monotonic())
         id = mail.id
         self._under_way.pop(id, None)
+        if self._common.suspect == id:
+            self._common.suspect = None
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an attempt failed in a way nobody thought of", mail=id, error=repr(error), exc_info=error)
         self.wake()

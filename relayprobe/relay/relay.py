@@ -12,6 +12,7 @@ import secrets
 import time
 from base64 import encodebytes
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from datetime import UTC, date, datetime
 from email.message import Message
 from itertools import islice
@@ -173,9 +174,9 @@ class Relay:
         self.figures.ended(attempt)
         self._onlooker(attempt, mail)
 
-    def _keep(self, mail: Mail) -> None:
-        self._store.take(mail)
+    def _keep(self, mail: Mail) -> Future[None]:
         self.figures.taken(mail)
+        return self._store.take(mail)
 
     def _refuse(self, host: str, user: str | None, why: str, session: str) -> None:
         self.figures.refused()
@@ -288,8 +289,9 @@ class Relay:
             kind=kind,
         )
         self._store.body(id, 0, wire)
-        self._store.take(mail)
+        taken = self._store.take(mail)
         await asyncio.wrap_future(self._store.flushed())
+        await asyncio.wrap_future(taken)
         await self.delivery.taken([mail])
 
     # What is looked after

@@ -7,21 +7,19 @@ the writer from emptying its log. Of a damaged database whatever can be read is 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any
 
 from relayprobe.store.errors import StoreError, in_words
 from relayprobe.store.folder import body_path, read_body
+from relayprobe.store.reading import Reading
 from relayprobe.store.row import SESSION_ID, Row, host_of
-from relayprobe.store.schema import open_to_read
 
 _COLUMNS = (
     "id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets"  # as Row has them
@@ -53,13 +51,13 @@ class Archive:
     @classmethod
     def open(cls, folder: Path) -> Archive:
         """Raises StoreError where nothing was captured yet, or the database is of another version."""
-        return cls(folder, open_to_read(folder))
+        return cls(folder, Reading(folder))
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, reading: Reading) -> None:
         """Use `Archive.open`."""
         self._folder = folder
-        self._connection = connection
-        self._one_at_a_time = Lock()  # a query that begins beside another one sees what that one sees: the past
+        self._reading = reading
+        self._select = reading.select
 
     def __enter__(self) -> Archive:
         return self
@@ -71,7 +69,7 @@ class Archive:
 
     def close(self) -> None:
         """Let go of the database."""
-        self._connection.close()
+        self._reading.close()
 
     # Sessions
 
@@ -150,13 +148,6 @@ class Archive:
     def _rows(self, where: str, values: list[Any], order: str) -> list[Row]:
         records = self._select(f"SELECT {_COLUMNS} FROM sessions WHERE {where} {order}", values)
         return [row for record in records if (row := _row(record)) is not None]
-
-    def _select(self, sql: str, values: list[Any]) -> list[Any]:
-        try:
-            with self._one_at_a_time:
-                return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise in_words(error, self._folder) from error
 
     # What belongs to a session
 

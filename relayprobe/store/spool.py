@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 from relayprobe.store.errors import StoreError, in_words
 from relayprobe.store.folder import DATABASE, body_path, read_body
+from relayprobe.store.reading import Reading
 from relayprobe.store.schema import BUSY, open_to_read, transaction
 from relayprobe.wire.events import BodyEnd, LineFacts
 
@@ -96,6 +96,11 @@ class Mail:
         return sum(text.size for text in self.texts)
 
     @property
+    def suspect(self) -> bool:
+        """Whether one more crash sets it aside."""
+        return self.crashes >= MOST_CRASHES - 1
+
+    @property
     def waiting(self) -> tuple[str, ...]:
         """The recipients that it is still to be delivered to."""
         return tuple(one.address for one in self.recipients if one.state == "waiting")
@@ -153,6 +158,12 @@ def put(mail: Mail) -> list[Statement]:
     )
     each = [(_PUT_RECIPIENT, (mail.id, n, r.address, r.state, r.reply)) for n, r in enumerate(mail.recipients)]
     return [(_PUT_MAIL, values), *each]
+
+
+def has_text(connection: sqlite3.Connection, mail: Mail) -> bool:
+    """Whether all that the text of a mail is made of is in the database."""
+    found = connection.execute("SELECT n FROM bodies WHERE session = ?", (mail.session,)).fetchall()
+    return {text.n for text in mail.texts} <= {n for (n,) in found}
 
 
 def begun(attempt: Attempt) -> list[Statement]:
@@ -321,22 +332,27 @@ class Spool:
     @classmethod
     def open(cls, folder: Path) -> Spool:
         """Raises StoreError where there is no database yet."""
-        return cls(folder, open_to_read(folder))
+        return cls(folder, Reading(folder))
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, reading: Reading) -> None:
         """Use `Spool.open`."""
         self._folder = folder
-        self._connection = connection
-        self._one_at_a_time = Lock()
+        self._reading = reading
+        self._select = reading.select
 
     def close(self) -> None:
         """Let go of the database."""
-        self._connection.close()
+        self._reading.close()
 
-    def next_due(self, route: str, now: float, after_host: str, busy: Sequence[str] = ()) -> Mail | None:
+    def next_due(
+        self, route: str, now: float, after_host: str, busy: Sequence[str] = (), *, suspects: bool = True
+    ) -> Mail | None:
         """The mail of a route that is due, of the first host behind `after_host` that has one, else of the first of
-        all: so each device has its turn. Those in `busy` (ids) are passed over, and those whose device waits."""
+        all: so each device has its turn. Those in `busy` (ids) are passed over, and those whose device waits; without
+        `suspects` also those that one more crash sets aside."""
         without = f"AND id NOT IN ({', '.join('?' * len(busy))}) " if busy else ""
+        if not suspects:
+            without += f"AND crashes < {MOST_CRASHES - 1} "
         sql = (
             f"SELECT {_COLUMNS} FROM mails WHERE state = 'waiting' AND route = ? AND host {{}} ? AND due <= ? "
             f"AND NOT at_once {without}ORDER BY host, due, id LIMIT 1"
@@ -486,13 +502,6 @@ class Spool:
     def _whole(self, record: tuple[Any, ...]) -> Mail:
         sql = f"SELECT {_RECIPIENTS} FROM recipients WHERE mail = ? ORDER BY n"
         return _mail(record, [Recipient(*one) for one in self._select(sql, [record[0]])])
-
-    def _select(self, sql: str, values: list[Any]) -> list[Any]:
-        try:
-            with self._one_at_a_time:
-                return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise in_words(error, self._folder) from error
 
 
 def _mail(record: tuple[Any, ...], recipients: Sequence[Recipient]) -> Mail:

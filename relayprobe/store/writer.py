@@ -26,7 +26,7 @@ from relayprobe.store.folder import BodyFile
 from relayprobe.store.retention import Retention, Trim, sweep
 from relayprobe.store.row import SESSION_ID, Row, host_of
 from relayprobe.store.schema import Synchronous, open_to_write, transaction
-from relayprobe.store.spool import Mail, Statement, put, recover, salvage
+from relayprobe.store.spool import Mail, Statement, has_text, put, recover, salvage
 
 LINGER = 0.25
 """Seconds that events may wait in memory: what a crash of this process can cost."""
@@ -72,10 +72,10 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Batch:
-    """What goes into one transaction, and who waits for it. `mails`: taken from devices that wait to hear so."""
+    """What goes into one transaction, and who waits for it. `mails`: each with who waits for it."""
 
     sessions: dict[str, _Waiting] = field(default_factory=dict)
-    mails: list[Statement] = field(default_factory=list)
+    mails: list[tuple[Mail, Future[None]]] = field(default_factory=list)
     changes: list[Statement] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)  # to be on the disk for good before the transaction is
     octets: int = 0
@@ -195,13 +195,18 @@ class Store:
                 self._next.files.append(folders.body_path(self._folder, session, n))
             self._came(len(raw))
 
-    def take(self, mail: Mail) -> None:
-        """A mail of a device, whose session has told its events and text before. Where the transaction fails, it is
-        not taken: the device hears so, and sends again."""
+    def take(self, mail: Mail) -> Future[None]:
+        """A mail of a device, whose session has told its events and text before. Done when it is committed. Where its
+        transaction fails, or its text was lost in one that failed, so does this: the device hears so, and sends again.
+
+        `flushed` cannot say that: the transaction of the mail may have begun, and failed, before that was asked for.
+        """
+        future: Future[None] = Future()
         with self._changed:
             self._refuse_if_closed()
-            self._next.mails += put(mail)
+            self._next.mails.append((mail, future))
             self._came(_ROW * (1 + len(mail.recipients)))
+        return future
 
     def change(self, statements: Sequence[Statement]) -> None:
         """Something has become of mail in the spool (see spool.py). It is tried again where the transaction fails."""
@@ -362,23 +367,26 @@ class Store:
                 self._connection = self._connect()
                 self._lost = False
             try:
-                self._write(batch)
+                textless = self._write(batch)
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
                 self._begin_anew(in_words(error, self._folder))
-                self._write(batch)
+                textless = self._write(batch)
         except Exception as error:  # whatever it was, the thread goes on and the waiters know
             self._failed(batch, in_words(error, self._folder), retry=isinstance(error, (sqlite3.Error, StoreError)))
         else:
             with self._changed:
                 self._in_hand = 0
                 self._grown += batch.octets
+            _answer(textless, StoreError(f"the text of a mail could not be stored in {self._folder}: send it again"))
+            _answer((future for _, future in batch.mails if future not in textless), None)
             _answer(batch.waiters, None)
 
-    def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: _Batch) -> list[Future[None]]:
+        """Write it all, but for mail whose text was lost in a transaction that failed; says who waits for that."""
         if not (batch.sessions or batch.mails or batch.changes):
-            return
+            return []
         now = self._clock()
         each = batch.sessions.items()
         if batch.files:
@@ -393,19 +401,22 @@ class Store:
             write(_PUT_PIECE, [(id, "\n".join(w.events)) for id, w in each if w.events])
             write(_PUT_LARGE, [(id, n) for id, w in each for n in w.large])
             write(_PUT_BODY, [(id, n, raw) for id, w in each for n, raw in w.bodies.items()])
-            for sql, values in (*batch.mails, *batch.changes):
+            textless = [future for mail, future in batch.mails if not has_text(self._connection, mail)]
+            mails = [statement for mail, future in batch.mails if future not in textless for statement in put(mail)]
+            for sql, values in (*mails, *batch.changes):
                 self._connection.execute(sql, [_storable(v) if isinstance(v, str) else v for v in values])
+        return textless
 
     def _failed(self, batch: _Batch, error: StoreError, retry: bool) -> None:
         """Tell the waiters, and keep what can be kept for the next transaction."""
-        waiters = batch.waiters
+        waiters = [*(future for _, future in batch.mails), *batch.waiters]
         with self._changed:
             self._in_hand = 0
-            batch.mails, batch.files = [], []  # who waits for them is told, and sends again
+            batch.mails = []  # who waits for them is told, and sends again
             if not retry or self._closing or batch.octets + self._next.octets > _KEPT:
                 # Those who are connected are listed when there is room again; the rest is gone, and who waits knows.
                 rows = [w.row for w in batch.sessions.values() if retry and w.row is not None and w.row.ended is None]
-                batch.sessions = {row.id: _Waiting(row) for row in rows}
+                batch.sessions, batch.files = {row.id: _Waiting(row) for row in rows}, []
                 batch.octets = _ROW * (len(rows) + len(batch.changes))
                 waiters += self._next.waiters
                 self._next.waiters = []
@@ -424,6 +435,7 @@ class Store:
                 new.bodies = old.bodies | new.bodies
                 new.large |= old.large
         self._next.changes[:0] = batch.changes
+        self._next.files[:0] = [path for path in batch.files if path.exists()]  # the mail may be in the next one
         self._next.octets += batch.octets
         if not self._next.fresh:
             self._next.since = time.monotonic()
@@ -470,6 +482,7 @@ class Store:
         with self._changed:
             waiters = self._purges + self._asked + self._sweep_for
             left, self._next = self._next, _Batch()
+        waiters += [future for _, future in left.mails]
         _answer(waiters + left.waiters, StoreError(f"the store in {self._folder} was closed before it was done"))
 
     def _tell(self, error: StoreError) -> None:

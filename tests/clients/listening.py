@@ -42,9 +42,9 @@ def relayprobe(*arguments: str | Path, **more: str) -> subprocess.CompletedProce
     )
 
 
-def until(there: Callable[[], Any]) -> Any:
+def until(there: Callable[[], Any], patience: float = PATIENCE) -> Any:
     """What is given back as soon as it is something."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := there()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
