@@ -157,6 +157,8 @@ class Gate(Accept):
             address, changed = repaired_address(text, self._rules.sender_domain)
             if address is None:
                 return "550 5.1.3 The recipient is no address that mail can be sent to"
+            if not address.isascii():
+                return "553 5.6.7 The recipient has letters beyond ASCII, which this relay does not pass on"
             asked = Candidate(self._host, self._user(talk), self._sender, address)
             route = first_match(self._rules.routes, asked) if self._rules.permitted.may_receive(address) else None
             if route is None:

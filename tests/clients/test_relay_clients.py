@@ -527,3 +527,23 @@ def test_more_recipients_than_a_route_takes_at_once(house: House) -> None:
     assert sorted(to for one in arrived for to in one.recipients) == sorted(everybody)
     assert max(len(one.recipients) for one in arrived) <= 500
     assert len({one.text for one in arrived}) == 1
+
+
+def test_large_scans_pass_through_a_small_memory(house: House, tmp_path: Path) -> None:
+    """One of 30 MB, then several at once: whole, and the process grows by less than one of them."""
+    relay = house.relay
+    text, octets = scan("large", 22_000_000)
+    assert len(text) > 30_000_000
+    before = relay.peak
+    send("smtplib", relay.port, tmp_path, "127.0.0.2", USER, ["anna@contoso.com"], text)
+    assert attachment(house.at("submission", b"<large@").text) == hashlib.sha256(octets).hexdigest()
+    assert relay.peak - before < 16 * 1024
+    texts = {f"at-once-{number}": scan(f"at-once-{number}", 7_000_000) for number in range(6)}
+    with ThreadPoolExecutor(6) as devices:
+        for _ in devices.map(lambda one: send("smtplib", relay.port, tmp_path, AT_MX, USER, ["a@contoso.com"], one[0]),
+                             texts.values()):  # fmt: skip
+            pass
+    for marker, (_, octets) in texts.items():
+        arrived = house.at("direct-send", f"<{marker}@".encode())
+        assert attachment(arrived.text) == hashlib.sha256(octets).hexdigest()
+    assert relay.peak - before < 24 * 1024

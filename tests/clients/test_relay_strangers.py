@@ -229,3 +229,25 @@ def test_ipv6_is_not_ipv4(tmp_path: Path) -> None:
         assert replies.readline().startswith(b"550 5.7.1 [::1] may not send")
     relay.stop()
     assert relay.mails() == []
+
+
+def test_who_was_refused_is_not_written_to(tmp_path: Path) -> None:
+    """A device sends once more to a recipient that was one too many, who would get the mail twice."""
+    settings = f'[limits]\nrecipients = 3\n[relay]\ndevices = ["127.0.0.1"]\n{NOWHERE}'
+    relay = Relaying(tmp_path / "relay", settings, place="plain://127.0.0.1:0")
+    with Device(relay, "127.0.0.1") as device:
+        device.say(b"MAIL FROM:<a@contoso.com>")
+        said = [device.say(b"RCPT TO:<%s@contoso.com>" % name) for name in (b"anna", b"anna", b"Anna", b"bert")]
+        assert [line[:3] for line in said] == [b"250", b"250", b"250", b"452"]
+        device.say(b"RCPT TO:<a@contoso.com, b@contoso.com, c@contoso.com, d@contoso.com>")
+        device.say(b"DATA")
+        assert device.say(b"hello\r\n.").startswith(b"250")
+        device.say(b"MAIL FROM:<a@contoso.com>")
+        said = [device.say(b"RCPT TO:<" + name + b"@contoso.com>") for name in ("ännä".encode(), b"carl")]
+        assert said[0].startswith(b"553 5.6.7 "), said
+        device.say(b"RSET")
+        assert device.say(b"DATA").startswith(b"503")
+    assert [[one.address for one in mail.recipients] for mail in relay.mails()] == [
+        ["anna@contoso.com", "Anna@contoso.com"]
+    ]
+    relay.stop()
