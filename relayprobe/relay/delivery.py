@@ -14,7 +14,7 @@ from relayprobe.relay import occasions
 from relayprobe.relay.auto import Choice
 from relayprobe.relay.health import WELL, from_record
 from relayprobe.relay.judgement import ROUTE_STAGES
-from relayprobe.relay.lane import Common, Lane
+from relayprobe.relay.lane import STORE_TROUBLE, Common, Lane
 from relayprobe.relay.pace import Jumps, backoff
 from relayprobe.relay.routes import Candidate, Route, by_mailbox, first_match, serves
 from relayprobe.relay.sending import Connector, Result
@@ -63,8 +63,8 @@ class Delivery:
         self._version = 0
         self._asked: dict[str, float] = {}
         self._queued = 0
+        self._giving_up: set[str] = set()
         self._errands: set[asyncio.Task[None]] = set()
-        self._expiring: set[str] = set()
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
@@ -351,34 +351,43 @@ class Delivery:
         counts = self._common.spool.counts()
         self._queued = counts.get("waiting", 0) + counts.get("sending", 0)
 
+    async def _give_up(self, id: str, why: str) -> None:
+        """Give a mail up, and tell once that is on the disk: an attempt may have begun meanwhile, and may succeed."""
+        common = self._common
+        common.store.change(changes.set_aside(id, "failed", why))
+        try:
+            while True:
+                try:
+                    await asyncio.wrap_future(common.store.flushed())
+                    break
+                except StoreError:
+                    await asyncio.sleep(STORE_TROUBLE)
+            mail = common.spool.mail(id)
+            if mail is not None and (mail.state, mail.why) == ("failed", why):
+                await common.given_up(mail)
+        except Exception:
+            log.exception("nobody could be told of a mail that was given up", mail=id)
+        finally:
+            self._giving_up.discard(id)
+
     def _too_old(self, now: float) -> None:
         common = self._common
         for mail in common.spool.expired(now - self._lifetime):
-            if mail.id not in self._expiring and not mail.at_once:
-                self._expiring.add(mail.id)
-                self._errand(self._give_up(mail))
-        held_up = common.spool.held_up(now - self._waiting)
+            why = f"it could not be delivered within {self._lifetime / DAY:.3g} days; last: {mail.why or 'no reply'}"
+            if mail.id not in self._giving_up and not mail.at_once:
+                self._giving_up.add(mail.id)
+                self._errand(self._give_up(mail.id, why))
+        # Not those that are held: of them somebody has been told, and one that is kept back would hide all others.
+        held_up = common.spool.held_up(now - self._waiting, ("waiting",))
         if held_up is None:
             return
         oldest = held_up[1]
-        since = f"{(now - oldest.arrived) / 3600:.0f} hours"
+        since = _in_words(now - oldest.arrived)
         common.tell(occasions.waiting(oldest.id, oldest.host, since, oldest.why or "", at=now))
 
-    async def _give_up(self, mail: Mail) -> None:
-        """A mail is too old. It is told when it is so on the disk: an attempt may have begun meanwhile."""
-        common = self._common
-        why = f"it could not be delivered within {self._lifetime / DAY:.3g} days; last: {mail.why or 'no reply'}"
-        try:
-            await common.write(changes.set_aside(mail.id, "failed", why))
-            after = common.spool.mail(mail.id)
-            if after is not None and after.state == "failed":
-                await common.given_up(after)
-        except StoreError as error:
-            log.error("a mail that is too old is told of later", mail=mail.id, error=str(error))
-        except Exception:
-            log.exception("nobody could be told of a mail that was given up", mail=mail.id)
-        finally:
-            self._expiring.discard(mail.id)
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds / 3600:.0f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"
 
 
 def _is_ours(result: Result) -> bool:

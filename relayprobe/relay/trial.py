@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+from relayprobe.office365.recognise import recognise
 from relayprobe.relay.outcome import Deferred, Delivered, Outcome, Refused, Unknown
 from relayprobe.relay.place import Letter
 from relayprobe.relay.routes import Route
@@ -42,7 +43,9 @@ async def trial(route: Route, connector: Connector, to: str, *, name: str, domai
     try:
         connection = await connector.connect()
     except RouteFailed as failure:
-        return Trial(route.name, failure.place, "deferred", failure.trouble.why, failure.dialogue)
+        # A reply that is known is explained where it is shown, any other trouble in its own words.
+        says = failure.reply if recognise(failure.reply).matches else failure.trouble.why
+        return Trial(route.name, failure.place, "deferred", says, failure.dialogue)
     try:
         letter = Letter(sender, (to,), lambda: _text(route, sender, to, name, now))
         sent = await connection.upstream.send(letter)

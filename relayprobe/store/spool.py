@@ -383,15 +383,12 @@ class Spool:
         sql = "SELECT state, count(*) FROM mails WHERE state IN ('waiting', 'sending', 'held', 'failed') GROUP BY state"
         return {str(state): int(n) for state, n in self._select(sql, [])}
 
-    def held_up(self, before: float) -> tuple[int, Mail] | None:
+    def held_up(self, before: float, states: Sequence[State] = ("waiting", "held")) -> tuple[int, Mail] | None:
         """How many mails have waited since before a time, and the oldest of them; None where none has."""
-        sql = "SELECT count(*) FROM mails WHERE state IN ('waiting', 'held') AND kind <> 'notice' AND arrived < ?"
-        [(count,)] = self._select(sql, [before])
-        sql = (
-            f"SELECT {_COLUMNS} FROM mails WHERE state IN ('waiting', 'held') AND kind <> 'notice' AND arrived < ? "
-            "ORDER BY arrived LIMIT 1"
-        )
-        return next(((int(count), self._whole(record)) for record in self._select(sql, [before])), None)
+        such = f"WHERE state IN ({', '.join('?' * len(states))}) AND kind <> 'notice' AND arrived < ?"
+        [(count,)] = self._select(f"SELECT count(*) FROM mails {such}", [*states, before])
+        oldest = self._select(f"SELECT {_COLUMNS} FROM mails {such} ORDER BY arrived LIMIT 1", [*states, before])
+        return next(((int(count), self._whole(record)) for record in oldest), None)
 
     def expired(self, before: float, limit: int = 100) -> list[Mail]:
         """Waiting mails that arrived before a time."""

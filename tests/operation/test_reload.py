@@ -7,6 +7,7 @@ import smtplib
 import subprocess
 from pathlib import Path
 
+from relayprobe.store.folder import holder
 from tests.clients.listening import COMMAND, Listening, environment, relayprobe, until
 from tests.operation.working import OtherSide, Relaying, free_port
 
@@ -160,3 +161,36 @@ def test_what_is_under_way_ends_when_it_is_stopped(tmp_path: Path) -> None:
         relay.stop()
         assert relay.mail()["state"] == "delivered"
         assert len(other.mails) == 1
+
+
+def test_it_is_asked_for_before_the_relay_is_ready(tmp_path: Path) -> None:
+    """From when on the data folder says which process is at work, the signal does not end it."""
+    data, config, err = tmp_path / "data", tmp_path / "relayprobe.toml", tmp_path / "stderr"
+    config.touch(0o600)
+    with OtherSide() as other, err.open("wb") as log:
+        config.write_text(HERE + other.route())
+        command = [*COMMAND, "relay", "--listen", "127.0.0.1:0", "--data", str(data), "--config", str(config)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=environment())
+        try:
+            until(lambda: holder(data))
+            process.send_signal(signal.SIGHUP)
+            until(lambda: "the configuration was read anew" in err.read_text())
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+
+
+def test_what_was_sent_today_is_counted_on(tmp_path: Path) -> None:
+    """For a route that stays as it is, while another changes; and for one that changes itself."""
+    with OtherSide() as one, OtherSide() as two:
+        limited = one.route("one", 'recipients = ["anna@contoso.test"]\nrecipients_per_day = 1\n')
+        with Relaying(tmp_path / "relay", HERE + limited + two.route("two")) as relay:
+            assert relay.send()[0] == 250
+            relay.until_mail("delivered")
+            relay.reload(HERE + limited + two.route("two", "connections = 2"))
+            assert relay.send()[0] == 250
+            relay.reload(HERE + limited.replace("per_day = 1", "per_day = 1\nconnections = 2") + two.route("two"))
+            assert relay.send()[0] == 250
+            assert relay.send("bert@contoso.test")[0] == 250
+            two.arrived()  # by when the others would have gone, too
+            assert len(one.mails) == 1
