@@ -215,9 +215,7 @@ def set_aside(folder: Path, now: float) -> Path:
 
     The body files stay: retention removes them when they are old, like the database set aside.
     """
-    aside = folder / time.strftime(f"{DATABASE}.damaged-%Y%m%dT%H%M%SZ", time.gmtime(now))
-    while aside.exists():
-        aside = aside.with_name(aside.name + "-again")
+    aside = free_name(folder, now)
     for end in ("", "-wal"):
         source = folder / (DATABASE + end)
         if source.exists():
@@ -225,6 +223,14 @@ def set_aside(folder: Path, now: float) -> Path:
             source.replace(target)
             os.utime(target, (now, now))  # its age counts from here
     (folder / f"{DATABASE}-shm").unlink(missing_ok=True)
+    return aside
+
+
+def free_name(folder: Path, now: float, end: str = "") -> Path:
+    """Where something damaged may be kept."""
+    aside = folder / time.strftime(f"{DATABASE}.damaged-%Y%m%dT%H%M%SZ{end}", time.gmtime(now))
+    while aside.exists():
+        aside = aside.with_name(aside.name + "-again")
     return aside
 
 

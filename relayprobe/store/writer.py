@@ -23,6 +23,7 @@ from threading import Condition, Lock, Thread
 from relayprobe.store import folder as folders
 from relayprobe.store.errors import StoreDamaged, StoreError, in_words, is_damage
 from relayprobe.store.folder import BodyFile
+from relayprobe.store.log import mend
 from relayprobe.store.retention import Retention, Trim, sweep
 from relayprobe.store.row import SESSION_ID, Row, host_of
 from relayprobe.store.schema import Synchronous, open_to_write, transaction
@@ -492,6 +493,7 @@ class Store:
     # The database
 
     def _connect(self) -> sqlite3.Connection:
+        self._mend_log()
         try:
             connection = open_to_write(self._folder, self._synchronous)
         except StoreDamaged:
@@ -507,6 +509,20 @@ class Store:
             connection.close()
             raise in_words(error, self._folder) from error
         return connection
+
+    def _mend_log(self) -> None:
+        aside = folders.free_name(self._folder, self._clock(), "-log")
+        try:
+            mended = mend(self._folder / f"{folders.DATABASE}-wal", aside)
+        except OSError as error:
+            raise in_words(error, self._folder) from error
+        if mended:
+            self._tell(
+                StoreDamaged(
+                    f"the log of the database in {self._folder} was damaged: it was mended, and what it was like is in "
+                    f"{aside.name}; one page of it may be wrong, so a session or a mail of the last minutes may be"
+                )
+            )
 
     def _settle(self, connection: sqlite3.Connection) -> None:
         """Put in order what a process left that did not end well: open sessions, body files that have no row."""
