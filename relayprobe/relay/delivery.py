@@ -52,6 +52,7 @@ class Delivery:
         self._patience = patience
         self._choose = choose
         self._jumps = Jumps(common.wall(), common.monotonic())
+        self._minded = common.monotonic()
         self._routes = {route.name: route for route in routes}
         self._lanes: dict[str, Lane] = {}
         self._task: asyncio.Task[None] | None = None
@@ -113,7 +114,12 @@ class Delivery:
             return
         if (known := self._common.allowances.get(by_mailbox(route))) is not None:
             known.fit(route)
-        lane = Lane(route, self._common, self._connectors(route), from_record(dict(record)) if record else WELL)
+        lane = Lane(
+            route,
+            self._common,
+            self._connectors(route),
+            from_record(dict(record), self._common.wall()) if record else WELL,
+        )
         counts = record.get("days")
         if lane.allowance.days is not None and isinstance(counts, dict):
             lane.allowance.days.remember(counts)
@@ -123,7 +129,7 @@ class Delivery:
     def _other_route(self, mail: Mail) -> tuple[str, str] | None:
         """Where a mail goes while its own route cannot."""
         route = self._routes.get(mail.route)
-        if route is None or route.fallback is None or mail.at_once:
+        if route is None or route.fallback is None:
             return None
         other = self._lanes.get(route.fallback)
         why = self._lanes[route.name].health.why if route.name in self._lanes else None
@@ -159,7 +165,7 @@ class Delivery:
                 results = await asyncio.gather(*(self._one_now(mail) for mail in mails))
             known = [result for result in results if result is not None]
             good = next((one.reply for one in known if one.word in ("delivered", "mixed") and one.reply), None)
-            bad = next((one.reply for one in known if one.reply), None)
+            bad = next((_to_the_device(one) for one in known if one.reply), None)
             reply = good or bad or reply
         except TimeoutError:
             reply = "451 4.4.2 The other side did not answer in time, try again later"
@@ -182,7 +188,12 @@ class Delivery:
             self._common.store.change(changes.moved(mail.id, choice.name, choice.because))
             mail = replace(mail, route=choice.name)
         lane = self._lanes.get(mail.route)
-        return None if lane is None else await lane.now(mail)
+        result = None if lane is None else await lane.now(mail)
+        if result is not None or (other := self._other_route(mail)) is None:
+            return result
+        name, why = other
+        self._common.store.change(changes.moved(mail.id, name, why))
+        return await self._lanes[name].now(replace(mail, route=name))
 
     def _wake(self, route: str) -> None:
         lane = self._lanes.get(route)
@@ -256,13 +267,14 @@ class Delivery:
     @property
     def _longest(self) -> float:
         """Seconds for which a mail may be put off at most."""
-        return max(1.2 * max(self._common.retry), DAY)
+        return 1.2 * max(self._common.retry)
 
     async def _mind_the_clock(self) -> None:
         """Where the clock was set, what counts from it is set before it is looked at."""
         common = self._common
-        now = common.wall()
-        jump = self._jumps.seen(now, common.monotonic())
+        now, monotonic = common.wall(), common.monotonic()
+        window, self._minded = monotonic - self._minded + LOOK, monotonic
+        jump = self._jumps.seen(now, monotonic)
         if abs(jump) < CLOCK_JUMP:
             return
         log.warning("the clock was changed", seconds=round(jump))
@@ -270,8 +282,8 @@ class Delivery:
             if allowance.days:
                 allowance.days.jumped(jump)
         for lane in self._lanes.values():
-            lane.clock_jumped(jump)
-        await common.write(changes.shifted(jump, now, self._longest))
+            lane.clock_jumped(jump, window)
+        await common.write([*changes.shifted(jump, now, window), *changes.settled(now, self._longest)])
         for lane in self._lanes.values():
             lane.wake()
 
@@ -330,3 +342,10 @@ class Delivery:
             log.exception("nobody could be told of a mail that was given up", mail=mail.id)
         finally:
             self._expiring.discard(mail.id)
+
+
+def _to_the_device(result: Result) -> str:
+    """What a device is told that waits for the reply. What is wrong with the route is not its fault, and passes; and a
+    421 would say that the connection to the device is over."""
+    reply = result.reply or ""
+    return f"451 4.4.0 {reply}" if result.trouble is not None or reply.startswith("421") else reply

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
@@ -139,7 +138,6 @@ class Open:
         self.record = record
         self.place = place
         self.sent = 0
-        self._last = time.monotonic()
 
     @property
     def usable(self) -> bool:
@@ -147,7 +145,7 @@ class Open:
 
     @property
     def idle_for(self) -> float:
-        return time.monotonic() - self._last
+        return asyncio.get_running_loop().time() - self.upstream.idle_since
 
     @property
     def dot_is_out(self) -> bool:
@@ -159,7 +157,6 @@ class Open:
 
     def used(self) -> None:
         self.sent += 1
-        self._last = time.monotonic()
 
     async def close(self) -> None:
         await self.upstream.quit()
