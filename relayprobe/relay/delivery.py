@@ -13,7 +13,6 @@ import structlog
 from relayprobe.relay import occasions
 from relayprobe.relay.auto import Choice
 from relayprobe.relay.health import WELL, from_record
-from relayprobe.relay.judgement import ROUTE_STAGES
 from relayprobe.relay.lane import STORE_TROUBLE, Common, Lane
 from relayprobe.relay.pace import Jumps, backoff
 from relayprobe.relay.routes import Candidate, Route, by_mailbox, first_match, serves
@@ -57,6 +56,7 @@ class Delivery:
         self._patience = patience
         self._choose = choose
         self._jumps = Jumps(common.wall(), common.monotonic())
+        self._minded = common.monotonic()
         self._routes = {route.name: route for route in routes}
         self._lanes: dict[str, Lane] = {}
         self._task: asyncio.Task[None] | None = None
@@ -106,12 +106,8 @@ class Delivery:
         for lane in changed:
             del self._lanes[lane.route.name]
         await asyncio.gather(*(lane.stop(10.0) for lane in changed))
-        kept = {by_mailbox(lane.route) for lane in self._lanes.values()}  # what they have sent counts on
-        for lane in changed:
+        for lane in changed:  # what its mailbox has sent counts on
             lane.forget()
-        for lane in changed:
-            if (mailbox := by_mailbox(lane.route)) not in kept:
-                self._common.allowances.pop(mailbox, None)
         with contextlib.suppress(StoreError):
             await asyncio.wrap_future(self._common.store.flushed())
         records = self._common.spool.route_records()
@@ -129,7 +125,12 @@ class Delivery:
             return
         if (known := self._common.allowances.get(by_mailbox(route))) is not None:
             known.fit(route)
-        lane = Lane(route, self._common, self._connectors(route), from_record(dict(record)) if record else WELL)
+        lane = Lane(
+            route,
+            self._common,
+            self._connectors(route),
+            from_record(dict(record), self._common.wall()) if record else WELL,
+        )
         counts = record.get("days")
         if lane.allowance.days is not None and isinstance(counts, dict):
             lane.allowance.days.remember(counts)
@@ -139,7 +140,7 @@ class Delivery:
     def _other_route(self, mail: Mail) -> tuple[str, str] | None:
         """Where a mail goes while its own route cannot."""
         route = self._routes.get(mail.route)
-        if route is None or route.fallback is None or mail.at_once:
+        if route is None or route.fallback is None:
             return None
         other = self._lanes.get(route.fallback)
         why = self._lanes[route.name].health.why if route.name in self._lanes else None
@@ -228,7 +229,12 @@ class Delivery:
             self._common.store.change(changes.moved(mail.id, choice.name, choice.because))
             mail = replace(mail, route=choice.name)
         lane = self._lanes.get(mail.route)
-        return None if lane is None else await lane.now(mail)
+        result = None if lane is None else await lane.now(mail)
+        if result is not None or (other := self._other_route(mail)) is None:
+            return result
+        name, why = other
+        self._common.store.change(changes.moved(mail.id, name, why))
+        return await self._lanes[name].now(replace(mail, route=name))
 
     def _wake(self, route: str) -> None:
         lane = self._lanes.get(route)
@@ -305,13 +311,14 @@ class Delivery:
     @property
     def _longest(self) -> float:
         """Seconds for which a mail may be put off at most."""
-        return max(1.2 * max(self._common.retry), DAY)
+        return 1.2 * max(self._common.retry)
 
     async def _mind_the_clock(self) -> None:
         """Where the clock was set, what counts from it is set before it is looked at."""
         common = self._common
-        now = common.wall()
-        jump = self._jumps.seen(now, common.monotonic())
+        now, monotonic = common.wall(), common.monotonic()
+        window, self._minded = monotonic - self._minded + LOOK, monotonic
+        jump = self._jumps.seen(now, monotonic)
         if abs(jump) < CLOCK_JUMP:
             return
         log.warning("the clock was changed", seconds=round(jump))
@@ -319,8 +326,8 @@ class Delivery:
             if allowance.days:
                 allowance.days.jumped(jump)
         for lane in self._lanes.values():
-            lane.clock_jumped(jump)
-        await common.write(changes.shifted(jump, now, self._longest))
+            lane.clock_jumped(jump, window)
+        await common.write([*changes.shifted(jump, now, window), *changes.settled(now, self._longest)])
         for lane in self._lanes.values():
             lane.wake()
 
@@ -399,7 +406,8 @@ def _for_the_device(result: Result) -> str:
     """What a device is answered for a mail that was not taken. What the route alone is to blame for passes, and a
     device that reads 535 about a login which is not its own gives up."""
     reply = result.reply or NO_ROUTE
-    if reply[:1] == "4" or (reply[:1] == "5" and not (result.trouble and result.stage in ROUTE_STAGES)):
+    closing = reply.startswith("421")  # it would say that the connection to the device is over
+    if reply[:1] in ("4", "5") and not closing and not (reply[:1] == "5" and result.trouble):
         return reply
     return f"451 4.4.0 {reply}"
 

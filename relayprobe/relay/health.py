@@ -79,18 +79,12 @@ def asked_again(health: Health) -> Health:
     return replace(health, until=None) if health.state != "ok" else health
 
 
-def shifted(health: Health, seconds: float, now: float) -> Health:
-    """The clock was set so many seconds forward, and it is `now` by it. What was set by the new clock already, before
-    anybody knew, is not put off for as long again."""
-    if health.until is None:
-        return health
-    return replace(health, until=min(health.until + seconds, now + LONGEST))
-
-
-def from_record(record: dict[str, Any]) -> Health:
+def from_record(record: dict[str, Any], now: float) -> Health:
     """The health that was kept. At a start a stopped route is tried once, but for a penalty, which grows by that."""
     try:
         health = Health(**{key: record[key] for key in Health.__slots__ if key in record})
     except TypeError:
         return WELL
-    return health if health.scope == "hours" else asked_again(health)
+    if health.scope != "hours" or health.until is None:
+        return asked_again(health)
+    return replace(health, until=min(health.until, now + LONGEST))  # a clock that was wrong may have set it

@@ -59,7 +59,7 @@ IN_A_MAIL = frozenset(("mail", "rcpt", "data", "text", "end-of-data"))
 @dataclass
 class Allowance:
     """What a mailbox may: several routes may share one. `under_way`: mails, and `recipients` theirs, that are being
-    sent and count already."""
+    sent and count already. `wanted`: connections that are waited for; `sharers` let go of those they do not use."""
 
     connections: int
     bucket: Bucket | None
@@ -67,6 +67,8 @@ class Allowance:
     open: int = 0
     under_way: int = 0
     recipients: int = 0
+    wanted: int = 0
+    sharers: list[Callable[[], None]] = field(default_factory=list)
 
     @classmethod
     def of(cls, route: Route) -> Allowance:
@@ -146,6 +148,7 @@ class Lane:
         self._connecting = asyncio.Lock()
         self._anew = 0  # the first attempt that began after the route had fallen ill
         self._doubts = 0
+        self._changed = common.monotonic()  # when it was last found to be well or ill
         self._last_host = ""
         self._stopping = False
         self._aside: Callable[[Mail], tuple[str, str] | None] = lambda mail: None
@@ -172,6 +175,7 @@ class Lane:
     def start(self, aside: Callable[[Mail], tuple[str, str] | None]) -> None:
         """Begin. `aside`: the route that takes a mail while this one cannot, and why; None where there is none."""
         self._aside = aside
+        self.allowance.sharers.append(self._close_all_idle)
         self._task = asyncio.create_task(self._run(), name=f"lane {self.route.name}")
 
     def wake(self) -> None:
@@ -183,9 +187,11 @@ class Lane:
         self._health = state_of.asked_again(self._health)
         self.wake()
 
-    def clock_jumped(self, seconds: float) -> None:
-        """What is counted by the clock moves along with it."""
-        self._health = state_of.shifted(self._health, seconds, self._common.wall())
+    def clock_jumped(self, seconds: float, window: float) -> None:
+        """What is counted by the clock moves along with it, but for what was said by the new clock already: it jumped
+        no longer ago than `window`."""
+        if self._health.until is not None and self._common.monotonic() - self._changed > window:
+            self._health = replace(self._health, until=self._health.until + seconds)
 
     def forget(self) -> None:
         """What was wrong with the route as it was set up says nothing of another."""
@@ -195,6 +201,8 @@ class Lane:
     async def stop(self, seconds: float) -> None:
         """Begin nothing more; let what is under way end, for so long. What does not is taken up at the next start."""
         self._stopping = True
+        with contextlib.suppress(ValueError):
+            self.allowance.sharers.remove(self._close_all_idle)
         self.wake()
         tasks = list(self._under_way.values())
         if tasks:
@@ -204,9 +212,7 @@ class Lane:
         if self._task is not None:
             self._task.cancel()
         await asyncio.gather(*tasks, *([self._task] if self._task else []), return_exceptions=True)
-        for connection in self._idle:
-            self._close(connection)
-        self._idle = []
+        self._close_all_idle()
         closing = list(self._closing)
         if closing:
             await asyncio.wait(closing, timeout=CLOSING)
@@ -229,7 +235,7 @@ class Lane:
                 wait = STORE_TROUBLE
             self._close_idle()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(min(wait, IDLE) if self._idle else wait):
                     await self._news.wait()
 
     def _begin_what_may_go(self) -> float:
@@ -297,7 +303,7 @@ class Lane:
             return 60.0
         statements: list[Statement] = []
         for mail in self._common.spool.waiting_on(self.route.name, 200):
-            if mail.id in self._under_way or (other := self._aside(mail)) is None:
+            if mail.at_once or mail.id in self._under_way or (other := self._aside(mail)) is None:
                 continue
             statements += changes.moved(mail.id, *other)
         if statements:
@@ -391,7 +397,10 @@ class Lane:
         )
         common.ended(ended, after)
         if after.state == "failed":
-            await common.given_up(after)
+            try:
+                await common.given_up(after)
+            except StoreError as error:
+                log.error("nobody could be told of a mail that was given up", mail=mail.id, error=str(error))
         elif after.state == "held" and after.kind != "notice":  # about a notice nobody is told: it would never end
             common.tell(occasions.held(after.id, after.host, after.why or "", at=common.wall()))
         return result
@@ -419,6 +428,8 @@ class Lane:
 
     async def _connection(self, number: int) -> Connection:
         """One that is open, or another."""
+        if (kept := self._kept_open()) is not None:
+            return kept
         held = False
         try:
             with contextlib.suppress(TimeoutError):
@@ -442,8 +453,14 @@ class Lane:
 
     async def _another(self) -> Connection:
         allowance = self.allowance
-        while allowance.open >= max(allowance.connections, 1):
-            await asyncio.sleep(0.05)  # another route of the same mailbox has them all
+        allowance.wanted += 1
+        try:
+            while allowance.open >= max(allowance.connections, 1):
+                for let_go in allowance.sharers:  # another route of the same mailbox may have them all
+                    let_go()
+                await asyncio.sleep(0.05)
+        finally:
+            allowance.wanted -= 1
         allowance.open += 1
         try:
             return await self.connector.connect()
@@ -452,7 +469,7 @@ class Lane:
             raise
 
     def _give_back(self, connection: Connection, keep: bool) -> None:
-        if keep and connection.usable and not self._stopping:
+        if keep and connection.usable and not self._stopping and not self.allowance.wanted:
             self._idle.append(connection)
         else:
             self._close(connection)
@@ -470,6 +487,11 @@ class Lane:
             log.error("a connection could not be closed", route=self.route.name, error=repr(error))
         finally:
             allowance.open -= 1
+
+    def _close_all_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            self._close(connection)
 
     def _close_idle(self) -> None:
         old = [one for one in self._idle if one.idle_for > IDLE or not one.usable]
@@ -527,6 +549,7 @@ class Lane:
             self._remember()
 
     def _remember(self) -> None:
+        self._changed = self._common.monotonic()
         record: dict[str, Any] = self._health.record()
         days = self.allowance.days
         if days is not None:

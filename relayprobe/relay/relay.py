@@ -43,7 +43,7 @@ from relayprobe.relay.sending import Connector
 from relayprobe.relay.text import Habit
 from relayprobe.relay.token_cache import Cache
 from relayprobe.settings import Settings
-from relayprobe.store import Archive, Attempt, Mail, Recipient, Spool, Store, Text, free
+from relayprobe.store import Archive, Attempt, Mail, Recipient, Spool, Store, StoreError, Text, free
 from relayprobe.wire.body import LineCounter
 from relayprobe.wire.codec import from_object
 from relayprobe.wire.dialogue import HEAD_LIMIT
@@ -229,7 +229,10 @@ class Relay:
             log.warning("mail of our own is given up", mail=mail.id, why=mail.why)
             return
         relay, now = self.settings.relay, self._wall()
-        head = b"".join(islice(self._spool.text(mail), 1))[:HEAD_LIMIT]
+        try:
+            head = b"".join(islice(self._spool.text(mail), 1))[:HEAD_LIMIT]
+        except StoreError:
+            head = b""  # the text has suffered, and that is the more to be told
         if came_back(head, self.settings.listen.name):  # telling of it would send one more the same way
             log.warning("mail of our own has come back, and is given up", mail=mail.id, why=mail.why)
             return

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
@@ -147,7 +146,6 @@ class Open:
         self.record = record
         self.place = place
         self.sent = 0
-        self._last = time.monotonic()
 
     @property
     def stage(self) -> str:
@@ -159,7 +157,7 @@ class Open:
 
     @property
     def idle_for(self) -> float:
-        return time.monotonic() - self._last
+        return asyncio.get_running_loop().time() - self.upstream.idle_since
 
     def events(self) -> tuple[str, ...]:
         """Its dialogue, as far as it concerns the latest mail, as JSON texts."""
@@ -167,7 +165,6 @@ class Open:
 
     def used(self) -> None:
         self.sent += 1
-        self._last = time.monotonic()
 
     async def close(self) -> None:
         await self.upstream.quit()

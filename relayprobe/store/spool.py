@@ -213,12 +213,21 @@ def taken_over(mail: str, state: State, due: float, why: str) -> list[Statement]
     return [(sql, (state, due, why, mail))]
 
 
-def shifted(seconds: float, now: float, longest: float) -> list[Statement]:
-    """The clock was put forward (or back) by so much: what counts from it moves along."""
-    sql = (
-        "UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state IN ('waiting', 'sending', 'held')"
-    )
-    return [(sql, (seconds,)), *settled(now, longest)]
+def shifted(seconds: float, now: float, window: float) -> list[Statement]:
+    """The clock was put forward (or back) by so much, not longer ago than `window`: what counts from it moves along,
+    but for what was said by the new clock already."""
+    return [
+        (
+            "UPDATE mails SET arrived = arrived + ?1 "
+            "WHERE state IN ('waiting', 'sending', 'held') AND NOT arrived BETWEEN ?2 - ?3 AND ?2",
+            (seconds, now, window),
+        ),
+        (
+            "UPDATE mails SET due = max(0, due + ?1) WHERE state = 'waiting' AND due > 0 AND NOT EXISTS "
+            "(SELECT 1 FROM attempts WHERE mail = mails.id AND ended BETWEEN ?2 - ?3 AND ?2)",
+            (seconds, now, window),
+        ),
+    ]
 
 
 def settled(now: float, longest: float) -> list[Statement]:

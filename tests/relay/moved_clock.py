@@ -91,6 +91,7 @@ class House:
         self._timeouts = timeouts
         self._settings = self.settings(routes, **relay)
         self._numbers = 0
+        self.reply = ""  # to the device of the latest mails, where it waits
         self.sides: Sequence[OtherSide] = ()
 
     def settings(self, routes: Sequence[dict[str, Any]], **relay: Any) -> Settings:
@@ -144,7 +145,7 @@ class House:
         """Mails with these subjects come from a device: they are on the disk, and delivery knows."""
         mails = [self._taken(subject, to, host, more) for subject in subjects]
         await asyncio.wrap_future(self.store.flushed())
-        await self.relay.delivery.taken(mails)
+        self.reply = await self.relay.delivery.taken(mails) or ""
         return mails
 
     def _taken(self, subject: str, to: Sequence[str], host: str, more: dict[str, Any]) -> Mail:

@@ -72,7 +72,7 @@ def test_who_asks_has_it_tried_at_once_and_it_is_not_forgotten_before_it_works()
 
 def test_over_a_restart_it_is_what_it_was_and_is_tried_once() -> None:
     health = after(2, "configuration")
-    kept = from_record({**health.record(), "days": {"1": 2}})
+    kept = from_record({**health.record(), "days": {"1": 2}}, NOW)
     assert kept == asked_again(health)
-    assert from_record({"state": "ok"}) == WELL
-    assert from_record({"since": []}).state == "ok"
+    assert from_record({"state": "ok"}, NOW) == WELL
+    assert from_record({"since": []}, NOW).state == "ok"
