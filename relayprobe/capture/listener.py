@@ -58,6 +58,15 @@ MOST_BEHIND = 16 * 2**20
 LONG_SESSION = 200
 """Events from which a session is judged beside the loop, not in it."""
 
+FEW = 4
+"""Devices at once up to which a session is judged as it ends. With more, those who wait for an answer go first."""
+
+SHARE = 9
+"""Of the time while there are more, judging takes one part in so many and one."""
+
+MOST_LATER = 32 * 2**20
+"""Octets of sessions that wait to be judged; beyond them a session is judged as it ends."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -161,6 +170,9 @@ class Listener:
         self._ticker: asyncio.Task[None] | None = None
         self._beside = ThreadPoolExecutor(1, "judge")  # one: more would only keep the loop waiting
         self._judging: set[asyncio.Task[None]] = set()
+        self._later: deque[tuple[Row, list[Event], int]] = deque()  # sessions to be judged, with their weight
+        self._later_octets = 0
+        self._soon: asyncio.TimerHandle | None = None
         self._room = (0.0, 0)
         self._commit: asyncio.Future[None] | None = None  # what sessions wait for that no transaction has begun for
         self._committing = False
@@ -225,8 +237,10 @@ class Listener:
         for tap in list(self._taps):
             tap.shut_down()
         patience = self.loop.time() + STOPPING
-        while (self._taps or self._judging) and self.loop.time() < patience:
+        while (self._taps or self._judging or self._later) and self.loop.time() < patience:
             await asyncio.sleep(0.01)
+        if self._soon is not None:
+            self._soon.cancel()
         self._beside.shutdown(wait=not self._judging, cancel_futures=True)
         if self._ticker is not None:
             self._ticker.cancel()
@@ -339,11 +353,31 @@ class Listener:
 
     def _finished(self, recorder: Recorder, row: Row) -> None:
         if len(recorder.events) < LONG_SESSION:
-            self._conclude(row, recorder.events)
+            if len(self._taps) > FEW and self._later_octets < MOST_LATER:
+                self._later.append((row, recorder.events, recorder.weight))
+                self._later_octets += recorder.weight
+                self._judge_soon(0.0)
+            else:
+                self._conclude(row, recorder.events)
         else:
             task = self.loop.create_task(self._conclude_beside(row, recorder.events))
             self._judging.add(task)
             task.add_done_callback(self._judging.discard)
+
+    def _judge_soon(self, seconds: float) -> None:
+        if self._soon is None:
+            self._soon = self.loop.call_later(seconds, self._judge_one)
+
+    def _judge_one(self) -> None:
+        """Judge the session that has waited longest; the next one when others have had their time."""
+        self._soon = None
+        row, events, weight = self._later.popleft()
+        self._later_octets -= weight
+        began = time.perf_counter()
+        self._conclude(row, events)
+        if self._later:
+            busy = len(self._taps) > FEW
+            self._judge_soon(SHARE * (time.perf_counter() - began) if busy else 0.0)
 
     async def _conclude_beside(self, row: Row, events: list[Event]) -> None:
         judged = await self.loop.run_in_executor(self._beside, self._judge, row, events)

@@ -83,6 +83,11 @@ class Recorder:
         return time.perf_counter() - self._began
 
     @property
+    def weight(self) -> int:
+        """Octets in its events, and something for each event."""
+        return self._octets + min(self._heads, HEADS) + 500 * len(self.events)
+
+    @property
     def in_text(self) -> bool:
         """Whether a message is arriving."""
         return self._dialogue.in_text

@@ -317,6 +317,7 @@ class PatientSMTP(SMTP):
         elif self.messages >= self.limits.messages_per_session:
             raise _Ended("421 4.7.0 Too many messages in one session, closing connection")
         elif not self.tap.room_for(self.limits.message_size):
+            self._reset()  # whoever answers has begun anew
             self._refuse("452 4.3.1 Insufficient disk space, try again later")
         else:
             self._idle()
@@ -327,11 +328,12 @@ class PatientSMTP(SMTP):
     async def smtp_RCPT(self, argument: bytes) -> None:
         """RFC 5321 3.3."""
         path = command.path(argument)
-        reply = self.answers.rcpt(path, self.talk)
-        if not granted(reply):
+        if self.talk.recipients and len(self.talk.recipients) >= self.limits.recipients:
+            self._refuse(
+                "452 4.5.3 Too many recipients"
+            )  # before it is asked, for whoever answers keeps what it grants
+        elif not granted(reply := self.answers.rcpt(path, self.talk)):
             self._refuse(reply)
-        elif len(self.talk.recipients) >= self.limits.recipients:
-            self._refuse("452 4.5.3 Too many recipients")
         else:
             self.talk.recipients.append(path.address if path else "")
             self.say(reply)

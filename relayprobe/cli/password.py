@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 
 import click
 
+from relayprobe.cli.options import common, fail
+
 
 @click.command("password")
-def command() -> None:
+@common
+def command(config: Path | None, data: Path | None, as_json: bool, no_color: bool, verbose: int) -> None:
     """Hash a password for [relay.logins], so that the configuration does not hold it.
 
     Asks for it, or reads one line where stdin is no terminal.
@@ -20,7 +25,5 @@ def command() -> None:
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        from relayprobe.cli.options import fail
-
         fail("an empty password lets everybody in: give one")
-    click.echo(hashed(password))
+    click.echo(json.dumps({"hash": hashed(password)}) if as_json else hashed(password))

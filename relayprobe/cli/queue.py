@@ -170,12 +170,24 @@ def retry(
     from relayprobe.store import spool
 
     if route is not None:
+        _check_route(config, data, route)
         spool.ask_for_route(data_folder(config, data), route, time.time())
         if not mails and not every:
             click.echo(f"route {route}: is tried as soon as there is mail for it")
             return
     each = _each(config, data, mails, every, ("waiting", "held", "failed"))
     _change("tried now", lambda folder, mail: spool.retry(folder, mail, time.time()), each, as_json)
+
+
+def _check_route(config: Path | None, data: Path | None, route: str) -> None:
+    from relayprobe.cli.options import settings
+
+    with spool_of(config, data) as (spool, _):
+        known = {*spool.route_records(), *(name for name, _, _ in spool.routes_of_waiting())}
+    if config is not None:
+        known = {one.name for one in settings(config, {}).route}
+    if route not in known:
+        fail(f"there is no route {route}: known are {', '.join(sorted(known)) or 'none'}")
 
 
 @command.command("hold")

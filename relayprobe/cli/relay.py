@@ -18,7 +18,7 @@ import structlog
 
 from relayprobe import logs
 from relayprobe.cli.listen import Screen, certificate_of, manner_of, new_loop_runner, only_given, ports_of, store_of
-from relayprobe.cli.options import common, fail, option, settings
+from relayprobe.cli.options import Wrong, common, fail, option, settings
 from relayprobe.cli.site import site_of
 from relayprobe.cli.terminal import Beside, Terminal
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from relayprobe.store import Attempt, Mail
 
 log = structlog.get_logger("relayprobe.relay")
+
+AT_START = ("listen.name", "listen.cert", "listen.key", "listen.pop3", "relay.metrics", "retention", "log")
+"""Settings that are looked at when the relay starts, and not when it reads the configuration anew."""
 
 
 @click.command("relay")
@@ -81,7 +84,7 @@ def command(
         fail("listen.imitate and `relay` exclude each other: who imitates Office 365 sends nothing on")
     seconds = _seconds(learn) if learn else None
     try:
-        plan = plan_of(chosen, config, learning=seconds is not None)
+        plan = plan_of(chosen, config, learning=seconds is not None, testing=test_to is not None)
     except RelayError as error:
         fail(f"{config}: {error}" if config else str(error))
     try:
@@ -144,6 +147,9 @@ class _House:
         from relayprobe.relay.relay import Relay
 
         chosen = self._chosen
+        early = asyncio.Event()
+        if hasattr(signal, "SIGHUP"):  # from before the data folder says which process this is: it would end us
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, early.set)
         store = store_of(chosen, synchronous="FULL")
         relay = listener = figures = None
         try:
@@ -173,7 +179,7 @@ class _House:
                 )
             if self._screen:
                 self._show.lines(_invitation(listener.ports, chosen, self._plan, learn))
-            await self._until_stopped(relay, listener, learn)
+            await self._until_stopped(relay, listener, learn, early.is_set())
             await listener.stop()
             await relay.stop()
             if learn is not None:
@@ -192,7 +198,7 @@ class _House:
         networks = (*manner.allow, *self._plan.rules.devices.networks, *self._chosen.relay.allow)
         return replace(manner, allow=networks, accounts={}, answers_for=relay.desk.answers_for)
 
-    async def _until_stopped(self, relay: Relay, listener: Listener, learn: float | None) -> None:
+    async def _until_stopped(self, relay: Relay, listener: Listener, learn: float | None, asked: bool) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[None]] = set()
@@ -200,13 +206,20 @@ class _House:
         def reload() -> None:
             task = loop.create_task(self._reload(relay, listener))
             tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            task.add_done_callback(done)
+
+        def done(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("the configuration was taken in part: start relayprobe anew", exc_info=error)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, stop.set)
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, reload)
+        if asked:
+            reload()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(learn):
                 await stop.wait()
@@ -222,21 +235,24 @@ class _House:
             try:
                 chosen = load(self._config, self._given)
                 plan = plan_of(chosen, self._config, learning=self._plan.rules.learning)
-            except (SettingsError, RelayError) as error:
-                log.error("the configuration was not taken, and nothing changes", error=str(error))
+                ports, sockets = ports_of(chosen)
+            except (SettingsError, RelayError, Wrong) as error:
+                says = f"{self._config}: {error}" if isinstance(error, RelayError) else str(error)
+                log.error("the configuration was not taken, and nothing changes", error=says)
                 return
             if chosen.data != self._chosen.data:
                 log.error("the data folder cannot change while relayprobe runs: start it anew", data=str(chosen.data))
                 return
-            self._chosen, self._plan = chosen, plan
+            before, self._chosen, self._plan = self._chosen, chosen, plan
             await relay.change(chosen, plan, site_of(chosen))
             listener.change(self._manner(relay))
             try:
-                ports, sockets = ports_of(chosen)
                 if not sockets:
                     await listener.listen_on(ports)
             except ListenError as error:
                 log.error("a port was not opened", error=str(error))
+            if later := [key for key in AT_START if _at(chosen, key) != _at(before, key)]:
+                log.warning("this takes effect when relayprobe is started anew", keys=later)
             log.info("the configuration was read anew", routes=[route.name for route in plan.rules.routes])
 
     def _say_learned(self, relay: Relay) -> None:
@@ -285,7 +301,7 @@ def _invitation(ports: list[Port], chosen: Settings, plan: Plan, learn: float | 
     routes = ", ".join(f"{route.name} ({route.mode})" for route in plan.rules.routes) or "none"
     if learn is not None:
         return [
-            ("heading", f"relayprobe listens on {where}, and learns for {learn / 60:.0f} minutes which devices send."),
+            ("heading", f"relayprobe listens on {where}, and learns for {_in_words(learn)} which devices send."),
             ("info", "Nothing is sent on: each device is told to try again later."),
             ("", ""),
         ]
@@ -296,30 +312,49 @@ def _invitation(ports: list[Port], chosen: Settings, plan: Plan, learn: float | 
     ]
 
 
+def _in_words(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} second{'s'[: seconds != 1]}"
+
+
+def _at(chosen: Settings, key: str) -> object:
+    """A setting by its name: `listen.name`."""
+    thing: Any = chosen
+    for part in key.split("."):
+        thing = getattr(thing, part)
+    return thing
+
+
 async def _test(
     chosen: Settings, plan: Plan, config: Path | None, to: str, only: tuple[str, ...], terminal: Terminal, as_json: bool
 ) -> bool:
     """Send one message through each route; whether one of them failed."""
+    from relayprobe.relay.permitted import plain_address
     from relayprobe.relay.relay import connector_for
+    from relayprobe.relay.repair.address import repaired_address
     from relayprobe.relay.trial import trial
     from relayprobe.report.queue import attempt_lines
 
     names = [route.name for route in plan.rules.routes if route.mode != "auto"]
     if unknown := set(only) - set(names):
         fail(f"there is no route {min(unknown)}: known are {', '.join(names)}")
+    address, _ = repaired_address(to, plan.habit.domain)
+    if address is None or plain_address(address) is None:
+        fail(f"--test {to!r} is no address: write one such as anna@contoso.com")
+    if not names:
+        fail("no route can be tested: one of mode auto sends nothing itself")
     failed = False
     for route in plan.rules.routes:
         if route.mode == "auto" or (only and route.name not in only):
             continue
         began = time.time()
         connector = connector_for(route, chosen, lambda: plan.habit, None)
-        done = await trial(route, connector, to, name=chosen.listen.name, domain=plan.habit.domain, now=began)
+        done = await trial(route, connector, address, name=chosen.listen.name, domain=plan.habit.domain, now=began)
         failed = failed or not done.delivered
         thing = {
             "route": route.name,
             "place": done.place,
             "began": began,
-            "result": "delivered" if done.delivered else "refused",
+            "result": done.result,
             "reply": done.reply,
             "repairs": [],
             "dialogue": [json.loads(event) for event in done.dialogue],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -24,8 +25,20 @@ def command(config: Path | None, data: Path | None, as_json: bool, no_color: boo
     process = holder(folder)
     if process is None:
         fail(f"no relayprobe is at work on {folder}: start `relayprobe relay`, or name its folder with --data")
+    if not _takes_it(process):
+        fail(f"process {process} reads no configuration anew: it is no relay, or has only just been started")
     try:
         os.kill(process, signal.SIGHUP)
     except PermissionError:
         fail(f"process {process} belongs to somebody else: say it as that user, or as root")
     click.echo(f"process {process} was told to read its configuration anew")
+
+
+def _takes_it(process: int) -> bool:
+    """Whether it has asked for the signal, which would end any other: `relayprobe listen` uses data folders too."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return caught is None or bool(int(caught[1], 16) >> (signal.SIGHUP - 1) & 1)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from relayprobe.cli.terminal import Terminal
 from relayprobe.report.visible import visible
 
 if TYPE_CHECKING:
-    from relayprobe.store import Row
+    from relayprobe.store import Archive, Row
 
 _AGO = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -30,6 +31,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @option("--since", metavar="TIME", help="Begun since: 2h, 3d, 2026-11-24 or 2026-11-24T10:00.")
 @option("--user", metavar="TEXT", help="With a login whose user name holds this.")
 @option("--sender", metavar="TEXT", help="With a sender that holds this.")
+@option("--refused", is_flag=True, help="In which the relay did not let the device send.")
 @option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 def command(
     config: Path | None,
@@ -42,6 +44,7 @@ def command(
     since: str | None,
     user: str | None,
     sender: str | None,
+    refused: bool,
     limit: int,
 ) -> None:
     """List captured sessions, newest first."""
@@ -49,7 +52,8 @@ def command(
 
     wanted = Filter(peer=peer, finding=finding, since=moment(since) if since else None, user=user, sender=sender)
     with archive(config, data) as stored:
-        rows = list(stored.sessions(wanted, limit))
+        matching = (row for row in stored.sessions(wanted) if not refused or _was_refused(stored, row))
+        rows = list(islice(matching, limit))
     if as_json:
         for row in rows:
             sys.stdout.write(json.dumps(row_object(row)) + "\n")
@@ -65,6 +69,13 @@ def command(
         found = ", ".join(row.findings) or "nothing"
         text = f"{row.id:11}{began:20}{visible(row.peer):22}{worst:9}{row.messages:4}  {found}"
         terminal.line((row.worst or "", text))
+
+
+def _was_refused(stored: Archive, row: Row) -> bool:
+    """Whether it holds a refusal that the relay alone gives."""
+    from relayprobe.relay.gate import NOT_LET_IN
+
+    return any(words in event for event in stored.events(row.id) for words in NOT_LET_IN)
 
 
 def row_object(row: Row) -> dict[str, Any]:

@@ -116,6 +116,12 @@ def own_hops(head: bytes, name: str) -> int:
     return sum(1 for value in fields(head, "Received") if by.search(value))
 
 
+def came_back(head: bytes, name: str) -> bool:
+    """Whether it is a report or a notice that this relay has sent itself, come back to it as if from a device."""
+    automatic = any(_first_word(value) != "no" for value in fields(head, "Auto-Submitted"))
+    return automatic and own_hops(head, name) > 0
+
+
 def loop(head: bytes, name: str) -> str | None:
     """The refusal of a mail that goes in a circle; None for any other."""
     if own_hops(head, name) >= OWN_HOPS:

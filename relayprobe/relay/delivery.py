@@ -4,6 +4,7 @@ is chosen by the diagnosis, mail that grows too old, clocks that jump, and what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ import structlog
 from relayprobe.relay import occasions
 from relayprobe.relay.auto import Choice
 from relayprobe.relay.health import WELL, from_record
-from relayprobe.relay.lane import Common, Lane
-from relayprobe.relay.pace import Days, Jumps
-from relayprobe.relay.routes import Candidate, Route, first_match, serves
+from relayprobe.relay.judgement import ROUTE_STAGES
+from relayprobe.relay.lane import STORE_TROUBLE, Common, Lane
+from relayprobe.relay.pace import Jumps, backoff
+from relayprobe.relay.routes import Candidate, Route, by_mailbox, first_match, serves
 from relayprobe.relay.sending import Connector, Result
 from relayprobe.store import Mail, StoreError
 from relayprobe.store import spool as changes
@@ -24,6 +26,11 @@ log = structlog.get_logger(__name__)
 
 LOOK = 1.0
 """Seconds between two looks at what others have changed."""
+
+NO_ROUTE = "451 4.4.1 No route can send at the moment, try again later"
+TOO_LATE = "451 4.4.2 The other side did not answer in time, try again later"
+
+DAY = 24 * 3600.0
 
 CLOCK_JUMP = 60.0
 """Seconds from which a step of the clock is a jump, which times that count from it move along with."""
@@ -56,6 +63,7 @@ class Delivery:
         self._version = 0
         self._asked: dict[str, float] = {}
         self._queued = 0
+        self._giving_up: set[str] = set()
         self._errands: set[asyncio.Task[None]] = set()
 
     @property
@@ -72,7 +80,10 @@ class Delivery:
         """Begin with what is there."""
         spool = self._common.spool
         self._common.numbers = spool.last_number()
+        self._common.store.change(changes.settled(self._common.wall(), self._longest))
         records = spool.route_records()
+        for name in records.keys() - self._routes.keys():  # of a route that is gone nobody can mend anything
+            self._common.store.change(changes.route_record(name, {"days": records[name].get("days", {})}))
         self._asked = spool.asked()
         for route in self._routes.values():
             self._open(route, records.get(route.name, {}))
@@ -91,27 +102,37 @@ class Delivery:
         """Other routes: those that changed begin anew, the others go on as they are."""
         self._lifetime, self._waiting, self._patience = lifetime, waiting, patience
         new = {route.name: route for route in routes}
+        changed = [lane for name, lane in self._lanes.items() if new.get(name) != lane.route]
+        for lane in changed:
+            del self._lanes[lane.route.name]
+        await asyncio.gather(*(lane.stop(10.0) for lane in changed))
+        kept = {by_mailbox(lane.route) for lane in self._lanes.values()}  # what they have sent counts on
+        for lane in changed:
+            lane.forget()
+        for lane in changed:
+            if (mailbox := by_mailbox(lane.route)) not in kept:
+                self._common.allowances.pop(mailbox, None)
+        with contextlib.suppress(StoreError):
+            await asyncio.wrap_future(self._common.store.flushed())
         records = self._common.spool.route_records()
-        for name, lane in list(self._lanes.items()):
-            if new.get(name) != lane.route:
-                del self._lanes[name]
-                self._common.allowances.clear()
-                await lane.stop(10.0)
         self._routes = new
         for route in routes:
             if route.name not in self._lanes and route.mode != "auto":
                 self._open(route, {key: value for key, value in records.get(route.name, {}).items() if key == "days"})
             elif route.name in self._lanes:
+                self._lanes[route.name].connector.forget()
                 self._lanes[route.name].again()  # a secret may have been changed where it is kept
         self._adopt()
 
     def _open(self, route: Route, record: Mapping[str, object]) -> None:
         if route.mode == "auto":
             return
+        if (known := self._common.allowances.get(by_mailbox(route))) is not None:
+            known.fit(route)
         lane = Lane(route, self._common, self._connectors(route), from_record(dict(record)) if record else WELL)
         counts = record.get("days")
         if lane.allowance.days is not None and isinstance(counts, dict):
-            lane.allowance.days = Days(counts, route.per_day or 0)
+            lane.allowance.days.remember(counts)
         self._lanes[route.name] = lane
         lane.start(self._other_route)
 
@@ -135,6 +156,7 @@ class Delivery:
         self._queued += len(mails)
         if not mails[0].at_once:
             for mail in mails:
+                self._common.rush.taken(self._common.monotonic())
                 self._wake(mail.route)
             return None
         # The caller is no task of the loop, so it waits for a plain future.
@@ -148,25 +170,54 @@ class Delivery:
         task.add_done_callback(self._errands.discard)
 
     async def _at_once(self, mails: Sequence[Mail], answer: asyncio.Future[str]) -> None:
-        reply = "451 4.4.1 No route can send at the moment, try again later"
+        reply = NO_ROUTE
         try:
-            async with asyncio.timeout(self._patience):
-                results = await asyncio.gather(*(self._one_now(mail) for mail in mails))
-            known = [result for result in results if result is not None]
-            good = next((one.reply for one in known if one.word in ("delivered", "mixed") and one.reply), None)
-            bad = next((one.reply for one in known if one.reply), None)
-            reply = good or bad or reply
-        except TimeoutError:
-            reply = "451 4.4.2 The other side did not answer in time, try again later"
+            tries = {mail.id: asyncio.create_task(self._one_now(mail)) for mail in mails}
+            _, late = await asyncio.wait(tries.values(), timeout=self._patience)
+            for task in late:
+                task.cancel()
+            results = dict(zip(tries, await asyncio.gather(*tries.values(), return_exceptions=True), strict=True))
+            for error in results.values():
+                if isinstance(error, Exception):
+                    log.error("a mail could not be sent while its device waited", exc_info=error)
+            known = {id: result for id, result in results.items() if isinstance(result, Result)}
+            if any(_is_ours(result) for result in known.values()):
+                reply = await self._taken_over(mails, known)
+            elif late:
+                reply = TOO_LATE
+            elif known and len(known) == len(mails):
+                reply = min((_for_the_device(result) for result in known.values()), key=lambda one: one[:1])
         except Exception:
             log.exception("a mail could not be sent while its device waited", mails=[mail.id for mail in mails])
         finally:
-            if reply[:1] not in "245":
-                reply = f"451 4.4.0 {reply}"
-            for mail in mails:
+            if reply[:1] != "2":
                 why = "the device was told, and has it still"
-                self._common.store.change(changes.not_at_once(mail.id, why))
-            answer.set_result(" ".join(reply.split()))
+                with contextlib.suppress(StoreError):
+                    await self._common.write([sql for mail in mails for sql in changes.not_at_once(mail.id, why)])
+            answer.set_result(_on_a_line(reply))
+
+    async def _taken_over(self, mails: Sequence[Mail], known: Mapping[str, Result]) -> str:
+        """A part of it is on its way, so the device must not send it again: what is left is queued. The reply."""
+        common, statements, given_up = self._common, list[Statement](), list[Mail]()
+        for mail in mails:
+            result = known.get(mail.id)
+            if result is not None and _is_ours(result):
+                continue
+            recipients = mail.recipients if result is None else result.recipients
+            refused = all(one.state == "refused" for one in recipients)
+            why = "the other side has refused it" if refused else "other recipients have it, so the device was told 250"
+            due = common.wall() + backoff(common.retry, 1, common.spread)
+            statements += changes.taken_over(mail.id, "failed" if refused else "waiting", due, why)
+            if refused:
+                given_up.append(replace(mail, recipients=recipients, state="failed", why=why, at_once=False))
+        if statements:
+            await common.write(statements)
+        for mail in given_up:
+            self._errand(common.given_up(mail))
+        whole = (one.reply for one in known.values() if one.word == "delivered" and one.reply)
+        if not statements and len(known) == len(mails) and (reply := next(whole, None)):
+            return reply
+        return f"250 2.0.0 OK, queued by relayprobe as {' '.join(mail.id for mail in mails)}"
 
     async def _one_now(self, mail: Mail) -> Result | None:
         route = self._routes.get(mail.route)
@@ -185,6 +236,8 @@ class Delivery:
             lane.wake()
         elif route in self._routes:
             self._choose_for(self._routes[route])
+        else:  # a dialogue that was under way when the configuration was read anew
+            self._adopt()
 
     def _choose_for(self, route: Route) -> None:
         """Give mail of a route that chooses by the diagnosis the route that is chosen."""
@@ -196,7 +249,8 @@ class Delivery:
             choice = self._chosen(mail, route)
             if choice.name is None:
                 statements += changes.set_aside(mail.id, "held", choice.because)
-                self._common.tell(occasions.held(mail.id, mail.host, choice.because, at=self._common.wall()))
+                if mail.kind != "notice":
+                    self._common.tell(occasions.held(mail.id, mail.host, choice.because, at=self._common.wall()))
             else:
                 statements += changes.moved(mail.id, choice.name, choice.because)
                 names.add(choice.name)
@@ -241,27 +295,42 @@ class Delivery:
         while True:
             await asyncio.sleep(LOOK)
             try:
+                await self._mind_the_clock()
                 self._look()
             except StoreError as error:
                 log.error("cannot read the queue", error=str(error))
             except Exception:
                 log.exception("the watch stumbled")
 
+    @property
+    def _longest(self) -> float:
+        """Seconds for which a mail may be put off at most."""
+        return max(1.2 * max(self._common.retry), DAY)
+
+    async def _mind_the_clock(self) -> None:
+        """Where the clock was set, what counts from it is set before it is looked at."""
+        common = self._common
+        now = common.wall()
+        jump = self._jumps.seen(now, common.monotonic())
+        if abs(jump) < CLOCK_JUMP:
+            return
+        log.warning("the clock was changed", seconds=round(jump))
+        for allowance in common.allowances.values():
+            if allowance.days:
+                allowance.days.jumped(jump)
+        for lane in self._lanes.values():
+            lane.clock_jumped(jump)
+        await common.write(changes.shifted(jump, now, self._longest))
+        for lane in self._lanes.values():
+            lane.wake()
+
     def _look(self) -> None:
         common, spool = self._common, self._common.spool
         now = common.wall()
-        jump = self._jumps.seen(now, common.monotonic())
-        if abs(jump) >= CLOCK_JUMP:
-            log.warning("the clock was changed", seconds=round(jump))
-            common.store.change(changes.shifted(jump))
-            for allowance in common.allowances.values():
-                if allowance.days:
-                    allowance.days.jumped(jump)
-            for lane in self._lanes.values():
-                lane.clock_jumped(jump)
         version = spool.version()
         if version != self._version:
             self._version = version
+            self._adopt()  # what was held when its route went may have been released
             asked = spool.asked()
             for name in asked:
                 if asked[name] != self._asked.get(name) and name in self._lanes:
@@ -282,16 +351,59 @@ class Delivery:
         counts = self._common.spool.counts()
         self._queued = counts.get("waiting", 0) + counts.get("sending", 0)
 
+    async def _give_up(self, id: str, why: str) -> None:
+        """Give a mail up, and tell once that is on the disk: an attempt may have begun meanwhile, and may succeed."""
+        common = self._common
+        common.store.change(changes.set_aside(id, "failed", why))
+        try:
+            while True:
+                try:
+                    await asyncio.wrap_future(common.store.flushed())
+                    break
+                except StoreError:
+                    await asyncio.sleep(STORE_TROUBLE)
+            mail = common.spool.mail(id)
+            if mail is not None and (mail.state, mail.why) == ("failed", why):
+                await common.given_up(mail)
+        except Exception:
+            log.exception("nobody could be told of a mail that was given up", mail=id)
+        finally:
+            self._giving_up.discard(id)
+
     def _too_old(self, now: float) -> None:
         common = self._common
         for mail in common.spool.expired(now - self._lifetime):
-            why = f"it could not be delivered within {self._lifetime / 86400:.3g} days; last: {mail.why or 'no reply'}"
-            common.store.change(changes.set_aside(mail.id, "failed", why))
-            after = replace(mail, state="failed", why=why)
-            self._errand(common.given_up(after))
-        held_up = common.spool.held_up(now - self._waiting)
+            why = f"it could not be delivered within {self._lifetime / DAY:.3g} days; last: {mail.why or 'no reply'}"
+            if mail.id not in self._giving_up and not mail.at_once:
+                self._giving_up.add(mail.id)
+                self._errand(self._give_up(mail.id, why))
+        # Not those that are held: of them somebody has been told, and one that is kept back would hide all others.
+        held_up = common.spool.held_up(now - self._waiting, ("waiting",))
         if held_up is None:
             return
         oldest = held_up[1]
-        since = f"{(now - oldest.arrived) / 3600:.0f} hours"
+        since = _in_words(now - oldest.arrived)
         common.tell(occasions.waiting(oldest.id, oldest.host, since, oldest.why or "", at=now))
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds / 3600:.0f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"
+
+
+def _is_ours(result: Result) -> bool:
+    """Whether a mail that was tried while its device waited is relayprobe's now: a recipient has it, or may have it."""
+    return result.unknown or any(one.state == "delivered" for one in result.recipients)
+
+
+def _for_the_device(result: Result) -> str:
+    """What a device is answered for a mail that was not taken. What the route alone is to blame for passes, and a
+    device that reads 535 about a login which is not its own gives up."""
+    reply = result.reply or NO_ROUTE
+    if reply[:1] == "4" or (reply[:1] == "5" and not (result.trouble and result.stage in ROUTE_STAGES)):
+        return reply
+    return f"451 4.4.0 {reply}"
+
+
+def _on_a_line(reply: str) -> str:
+    """RFC 5321 4.5.3.1.5: 512 octets with the line's end."""
+    return " ".join(reply.encode("ascii", "backslashreplace").decode().split())[:500]

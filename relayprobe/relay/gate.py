@@ -24,6 +24,12 @@ from relayprobe.wire.command import Path
 
 OFFERED = ("LOGIN", "PLAIN")
 ANYBODY = Permitted()
+NOT_LISTED = "may not send through this relay: it is not in its list of devices"
+LOGIN_WANTED = "530 5.7.0 Authentication required"
+LOGIN_WRONG = "535 5.7.8 Authentication credentials invalid"
+NOT_LET_IN = (NOT_LISTED, LOGIN_WANTED, LOGIN_WRONG)
+"""What a device that may not send has been answered."""
+
 NOT_KEPT = "451 4.3.1 Insufficient disk space, try again later"
 LEARNING = "451 4.7.1 relayprobe is learning which devices send, and sends nothing on: try again later"
 
@@ -54,7 +60,7 @@ class Desk:
     recipients: int
     keep: Callable[[Mail], Future[None]]  # done when it is on the disk
     taken: Callable[[Sequence[Mail]], Awaitable[str | None]]
-    refused: Callable[[str, str | None, str], None]  # host, login, why
+    refused: Callable[[str, str | None, str, str], None]  # host, login, why, session
     seen: Callable[[str, str | None, str], None]  # host, login, sender
     queued: Callable[[], int]
     now: Callable[[], float]
@@ -92,15 +98,15 @@ class Gate(Accept):
         logins = self._rules.logins
         if logins is not None and login.password is not None:
             found = await logins.check(self._host, login.user, login.password.decode("utf-8", "replace"))
-            if found == "later":
-                return "454 4.7.0 Too many failed logins from your address, try again later"
             if found == "good":
                 self._proved = login.user
                 return "235 2.7.0 Authentication successful"
+            if found == "later" and not self._trusted and not self._rules.learning:
+                return "454 4.7.0 Too many failed logins from your address, try again later"
         if self._trusted or self._rules.learning:
             return "235 2.7.0 Authentication successful"
-        self._desk.refused(self._host, login.user, "its login is wrong, or not known")
-        return "535 5.7.8 Authentication credentials invalid"
+        self._refused(login.user, "its login is wrong, or not known")
+        return LOGIN_WRONG
 
     def _user(self, talk: Talk) -> str | None:
         """The login, where it was proved: a device that is let in by its address may have any."""
@@ -114,13 +120,13 @@ class Gate(Accept):
         rules, user = self._rules, self._user(talk)
         if rules.learning:
             self._desk.seen(self._host, talk.user, path.address)
-        elif not self._trusted and not (user is not None and rules.devices.allows_login(user)):
-            self._desk.refused(self._host, talk.user, "it is not in the list of devices")
+            return plain  # it is put off when its text has come, and nothing is refused for good
+        if not self._trusted and not (user is not None and rules.devices.allows_login(user)):
+            self._refused(talk.user, "it is not in the list of devices")
             if rules.logins is not None and talk.user is None:
-                return "530 5.7.0 Authentication required"
-            return f"550 5.7.1 [{self._host}] may not send through this relay: it is not in its list of devices"
-        else:
-            self._desk.seen(self._host, talk.user, path.address)
+                return LOGIN_WANTED
+            return f"550 5.7.1 [{self._host}] {NOT_LISTED}"
+        self._desk.seen(self._host, talk.user, path.address)
         if self._desk.queued() >= rules.queue:
             return "452 4.3.1 The queue is full, try again later"
         sender, changed = "", None
@@ -137,10 +143,13 @@ class Gate(Accept):
         self._changed = [f"sender: {changed}"] if changed else []
         return plain
 
+    def _refused(self, user: str | None, why: str) -> None:
+        self._desk.refused(self._host, user, why, self._session)
+
     def rcpt(self, path: Path | None, talk: Talk) -> str:
         """Each address of the command, on the route that is meant for it."""
         plain = super().rcpt(path, talk)
-        if path is None or plain[0] != "2":
+        if path is None or plain[0] != "2" or self._rules.learning:
             return plain
         chosen = []
         for each in path.addresses:
@@ -148,6 +157,8 @@ class Gate(Accept):
             address, changed = repaired_address(text, self._rules.sender_domain)
             if address is None:
                 return "550 5.1.3 The recipient is no address that mail can be sent to"
+            if not address.isascii():
+                return "553 5.6.7 The recipient has letters beyond ASCII, which this relay does not pass on"
             asked = Candidate(self._host, self._user(talk), self._sender, address)
             route = first_match(self._rules.routes, asked) if self._rules.permitted.may_receive(address) else None
             if route is None:

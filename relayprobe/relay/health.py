@@ -19,11 +19,17 @@ Scope = Literal["later", "throttled", "stop", "configuration", "hours"]
 THROTTLED = (60.0, 120.0, 300.0, 900.0)
 """Seconds: Office 365 counts by the minute, and says nothing of longer waits."""
 
+SELDOM = 3000.0
+"""Seconds: a route that nobody answers at is tried at least so often, for one connection costs nobody anything."""
+
 STOPPED = (3600.0, 2 * 3600.0, 6 * 3600.0, 24 * 3600.0)
 """Seconds until a stopped route is tried again by itself: five times on the first day, once on each day after it."""
 
 HOURS = (4 * 3600.0, 8 * 3600.0, 24 * 3600.0)
 """Seconds: 550 5.2.251 to 5.2.255 are penalties that each attempt makes longer (office365.md section 5)."""
+
+
+LONGEST = 1.3 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class Health:
         would have been."""
         if self.until is None:
             return 0.0
-        return min(max(0.0, self.until - now), 1.3 * STOPPED[-1])
+        return min(max(0.0, self.until - now), LONGEST)
 
     def record(self) -> dict[str, Any]:
         """What is kept over a restart."""
@@ -57,7 +63,7 @@ def failed(
 ) -> Health:
     """After a failure of the route."""
     failures = health.failures + 1 if health.scope == scope else 1
-    waits = {"later": retry, "throttled": THROTTLED, "hours": HOURS}.get(scope, STOPPED)
+    waits = {"later": [min(wait, SELDOM) for wait in retry], "throttled": THROTTLED, "hours": HOURS}.get(scope, STOPPED)
     return Health(
         state="waiting" if scope in ("later", "throttled") else "stopped",
         scope=scope,
@@ -73,9 +79,18 @@ def asked_again(health: Health) -> Health:
     return replace(health, until=None) if health.state != "ok" else health
 
 
+def shifted(health: Health, seconds: float, now: float) -> Health:
+    """The clock was set so many seconds forward, and it is `now` by it. What was set by the new clock already, before
+    anybody knew, is not put off for as long again."""
+    if health.until is None:
+        return health
+    return replace(health, until=min(health.until + seconds, now + LONGEST))
+
+
 def from_record(record: dict[str, Any]) -> Health:
-    """The health that was kept; at a start a stopped route is tried once."""
+    """The health that was kept. At a start a stopped route is tried once, but for a penalty, which grows by that."""
     try:
-        return asked_again(Health(**{key: record[key] for key in Health.__slots__ if key in record}))
+        health = Health(**{key: record[key] for key in Health.__slots__ if key in record})
     except TypeError:
         return WELL
+    return health if health.scope == "hours" else asked_again(health)

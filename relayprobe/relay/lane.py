@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -39,18 +40,66 @@ MOST_ON_ONE = 100
 STORE_TROUBLE = 5.0
 """Seconds to wait when the outcome of nothing can be written down: then nothing is sent either."""
 
+CONNECTING = 3.0
+"""Seconds for which one connection at a time is made: what is wrong with the route, one finds out as well as three."""
+
+DOUBTS = 3
+"""Mails in a row at which the connection broke, after which it is the route that is at fault, and not the mail."""
+
+CLOSING = 2.0
+"""Seconds that connections have to be closed in good order when the lane ends."""
+
 MOST_UNKNOWN = 2
 """Attempts whose outcome nobody knows, after which a person has to decide: each may have arrived."""
 
 
+IN_A_MAIL = frozenset(("mail", "rcpt", "data", "text", "end-of-data"))
+
+
 @dataclass
 class Allowance:
-    """What a mailbox may: several routes may share one."""
+    """What a mailbox may: several routes may share one. `under_way`: mails, and `recipients` theirs, that are being
+    sent and count already."""
 
     connections: int
     bucket: Bucket | None
     days: Days | None
     open: int = 0
+    under_way: int = 0
+    recipients: int = 0
+
+    @classmethod
+    def of(cls, route: Route) -> Allowance:
+        """What the mailbox of a route may."""
+        bucket = Bucket(route.per_minute) if route.per_minute else None
+        return cls(route.connections, bucket, Days(most=route.per_day) if route.per_day else None)
+
+    def fit(self, route: Route) -> None:
+        """The limits of the route are others now. What was sent stays counted."""
+        new = Allowance.of(route)
+        self.connections = new.connections
+        if self.bucket is None or new.bucket is None or self.bucket.per_minute != new.bucket.per_minute:
+            self.bucket = new.bucket
+        if self.days is not None and route.per_day:
+            new.days = Days(self.days.counts, route.per_day)
+        self.days = new.days
+
+
+class Rush:
+    """Whether devices bring mail faster than it can be sent beside: then taking it goes first."""
+
+    MANY, WITHIN = 20, 0.5  # mails, seconds
+
+    def __init__(self) -> None:
+        self._taken: deque[float] = deque([float("-inf")] * self.MANY, self.MANY)
+
+    def taken(self, now: float) -> None:
+        """A mail was taken; monotonic time."""
+        self._taken.append(now)
+
+    def on(self, now: float) -> bool:
+        """Whether it is so now."""
+        return 0 <= now - self._taken[0] < self.WITHIN
 
 
 @dataclass
@@ -68,6 +117,7 @@ class Common:
     numbers: int = 0
     suspect: str | None = None  # the one under way that may be what ends the process: never two, or both were blamed
     spread: Callable[[], float] = random.random
+    rush: Rush = field(default_factory=Rush)
     allowances: dict[str, Allowance] = field(default_factory=dict)
 
     def number(self) -> int:
@@ -92,6 +142,10 @@ class Lane:
         self._news = asyncio.Event()
         self._under_way: dict[str, asyncio.Task[Result | None]] = {}
         self._idle: list[Connection] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._connecting = asyncio.Lock()
+        self._anew = 0  # the first attempt that began after the route had fallen ill
+        self._doubts = 0
         self._last_host = ""
         self._stopping = False
         self._aside: Callable[[Mail], tuple[str, str] | None] = lambda mail: None
@@ -110,15 +164,10 @@ class Lane:
     @property
     def allowance(self) -> Allowance:
         """What its mailbox may."""
-        route = self.route
-        return self._common.allowances.setdefault(
-            by_mailbox(route),
-            Allowance(
-                route.connections,
-                Bucket(route.per_minute) if route.per_minute else None,
-                Days(most=route.per_day) if route.per_day else None,
-            ),
-        )
+        mailbox = by_mailbox(self.route)
+        if (found := self._common.allowances.get(mailbox)) is None:
+            found = self._common.allowances[mailbox] = Allowance.of(self.route)
+        return found
 
     def start(self, aside: Callable[[Mail], tuple[str, str] | None]) -> None:
         """Begin. `aside`: the route that takes a mail while this one cannot, and why; None where there is none."""
@@ -136,8 +185,12 @@ class Lane:
 
     def clock_jumped(self, seconds: float) -> None:
         """What is counted by the clock moves along with it."""
-        if self._health.until is not None:
-            self._health = replace(self._health, until=self._health.until + seconds)
+        self._health = state_of.shifted(self._health, seconds, self._common.wall())
+
+    def forget(self) -> None:
+        """What was wrong with the route as it was set up says nothing of another."""
+        self._health = WELL
+        self._remember()
 
     async def stop(self, seconds: float) -> None:
         """Begin nothing more; let what is under way end, for so long. What does not is taken up at the next start."""
@@ -152,8 +205,14 @@ class Lane:
             self._task.cancel()
         await asyncio.gather(*tasks, *([self._task] if self._task else []), return_exceptions=True)
         for connection in self._idle:
-            await connection.close()
+            self._close(connection)
         self._idle = []
+        closing = list(self._closing)
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSING)
+        for one in closing:
+            one.cancel()
+        await asyncio.gather(*closing, return_exceptions=True)
 
     # The loop
 
@@ -168,7 +227,7 @@ class Lane:
             except Exception:
                 log.exception("the lane stumbled", route=self.route.name)
                 wait = STORE_TROUBLE
-            await self._close_idle()
+            self._close_idle()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()
@@ -179,8 +238,10 @@ class Lane:
         if (blocked := self._health.blocked(now)) > 0:
             return min(blocked, 60.0, self._send_round(now))
         while len(self._under_way) < self._places():
-            if (wait := self._pace(now)) > 0:
+            if (wait := self._pace()) > 0:
                 return min(wait, 60.0)
+            if self._day_is_full(now):
+                return 0.0
             mail = self._common.spool.next_due(
                 self.route.name, now, self._last_host, list(self._under_way), suspects=self._common.suspect is None
             )
@@ -188,6 +249,11 @@ class Lane:
                 due = self._common.spool.next_time(self.route.name)
                 return 60.0 if due is None else min(max(0.05, due - now), 60.0) if due > now else 1.0
             self._last_host = mail.host
+            if (wait := self._until_room_for(mail, now)) > 0:
+                why = f"the mailbox may not write to {len(mail.waiting)} more recipients within these 24 hours"
+                self._common.store.change(changes.put_off(mail.id, now + wait, why))
+                self._common.store.flushed()
+                return 0.2
             self._begin(mail)
         return 60.0
 
@@ -195,18 +261,40 @@ class Lane:
         """Attempts that may be under way at once. After a failure one tries whether it works again."""
         if self._stopping:
             return 0
-        return 1 if self._health.state != "ok" else self.route.connections
+        alone = self._health.state != "ok" or self._common.rush.on(self._common.monotonic())
+        return 1 if alone else self.route.connections
 
-    def _pace(self, now: float) -> float:
+    def _pace(self) -> float:
         """Seconds until the mailbox may send the next one."""
         allowance = self.allowance
-        waits = [allowance.bucket.wait(self._common.monotonic())] if allowance.bucket else []
-        if allowance.days and allowance.days.room(now) <= 0:
-            waits.append(allowance.days.wait(now))
-        return max(waits, default=0.0)
+        if allowance.bucket is None:
+            return 0.0
+        return allowance.bucket.wait(self._common.monotonic(), allowance.under_way)
+
+    def _day_is_full(self, now: float) -> bool:
+        """Whether the mailbox has written to as many as it may: then the route waits, and says why."""
+        days = self.allowance.days
+        if days is None or days.room(now) > 0:
+            return False
+        why = f"the mailbox has written to {self.route.per_day} recipients within 24 hours, and may not to more"
+        self._health = Health("waiting", "throttled", why, now, now + days.wait(now), 1)
+        self._remember()
+        log.warning("route cannot", route=self.route.name, state="waiting", scope="throttled", why=why)
+        return True
+
+    def _until_room_for(self, mail: Mail, now: float) -> float:
+        """Seconds until the mailbox may write to all recipients of a mail; 0: now."""
+        allowance = self.allowance
+        if allowance.days is None:
+            return 0.0
+        if allowance.days.room(now) == allowance.days.most and not allowance.recipients:
+            return 0.0  # more than a day's share: it goes all the same
+        return allowance.days.wait(now, len(mail.waiting) + allowance.recipients)
 
     def _send_round(self, now: float) -> float:
         """While the route cannot, its mail takes another, where one is named; seconds until the next look."""
+        if self.route.fallback is None:
+            return 60.0
         statements: list[Statement] = []
         for mail in self._common.spool.waiting_on(self.route.name, 200):
             if mail.id in self._under_way or (other := self._aside(mail)) is None:
@@ -219,14 +307,22 @@ class Lane:
         return 60.0
 
     def _begin(self, mail: Mail) -> asyncio.Task[Result | None]:
+        allowance = self.allowance
+        allowance.under_way += 1
+        allowance.recipients += len(mail.waiting)
         task = asyncio.create_task(self._deliver(mail), name=f"mail {mail.id}")
         self._under_way[mail.id] = task
         if mail.suspect:
             self._common.suspect = mail.id
-        task.add_done_callback(lambda task: self._done(mail.id, task))
+        task.add_done_callback(lambda task: self._done(mail, allowance, task))
         return task
 
-    def _done(self, id: str, task: asyncio.Task[Result | None]) -> None:
+    def _done(self, mail: Mail, allowance: Allowance, task: asyncio.Task[Result | None]) -> None:
+        allowance.under_way -= 1
+        allowance.recipients -= len(mail.waiting)
+        if allowance.bucket:
+            allowance.bucket.take(self._common.monotonic())
+        id = mail.id
         self._under_way.pop(id, None)
         if self._common.suspect == id:
             self._common.suspect = None
@@ -238,22 +334,19 @@ class Lane:
 
     async def now(self, mail: Mail) -> Result | None:
         """Deliver a mail whose device waits. None: the route cannot, at the moment."""
-        wall = self._common.wall()
-        if self._health.blocked(wall) > 0 or self._stopping:
-            return None
-        while len(self._under_way) >= self._places() or self._pace(wall) > 0:
+        while True:
+            now = self._common.wall()
+            if self._stopping or self._health.blocked(now) > 0 or self._day_is_full(now):
+                return None
+            if len(self._under_way) < self._places() and self._pace() <= 0 and self._until_room_for(mail, now) <= 0:
+                return await self._begin(mail)
             await asyncio.sleep(0.05)
-            wall = self._common.wall()
-        return await self._begin(mail)
 
     async def _deliver(self, mail: Mail) -> Result | None:
         """One attempt, from its first line on the disk to its last."""
         common, route = self._common, self.route
         now = common.wall()
         attempt = Attempt(common.number(), mail.id, now, route.name, route.place)
-        allowance = self.allowance
-        if allowance.bucket:
-            allowance.bucket.take(common.monotonic())
         try:
             await common.write(changes.begun(attempt))
         except StoreError as error:
@@ -264,16 +357,14 @@ class Lane:
         fresh = common.spool.mail(mail.id)
         if fresh is None or fresh.state != "sending":
             return None  # somebody held or dropped it in this very moment
+        used: list[Connection] = []
         try:
-            result = await self._attempt(fresh)
+            result = await self._attempt(fresh, attempt.number, used)
         except asyncio.CancelledError:
-            broken_off = replace(attempt, ended=common.wall(), result="interrupted")
-            if self._stopping:  # no crash, of which it would be suspected
-                why = "relayprobe was stopped while it was being sent: it may have arrived, and is sent again"
-                after = replace(fresh, state="dropped" if fresh.at_once else "waiting", due=0.0, why=why)
-            else:
-                after = replace(fresh, state="dropped")  # its device would not wait any longer
-            common.store.change(changes.ended(broken_off, after))
+            broken_off, after = _broken_off(attempt, fresh, used, common.wall()), self._after_breaking_off(fresh, used)
+            with contextlib.suppress(StoreError):
+                common.store.change(changes.ended(broken_off, after))
+            common.ended(broken_off, after)
             raise
         after = self._after(fresh, result)
         ended = replace(
@@ -301,44 +392,55 @@ class Lane:
         common.ended(ended, after)
         if after.state == "failed":
             await common.given_up(after)
-        elif after.state == "held":
+        elif after.state == "held" and after.kind != "notice":  # about a notice nobody is told: it would never end
             common.tell(occasions.held(after.id, after.host, after.why or "", at=common.wall()))
         return result
 
-    async def _attempt(self, mail: Mail) -> Result:
-        try:
-            connection = await self._connection()
-        except RouteFailed as failure:
-            self._fell_ill(failure.trouble)
-            return failure.result(mail)
+    async def _attempt(self, mail: Mail, number: int, used: list[Connection]) -> Result:
+        """`used`: takes up the connection, for whoever has to know where it stood."""
+        connection: Connection | None = None
         keep = False
         try:
+            connection = await self._connection(number)
+            used.append(connection)
             result = await self.connector.send(connection, mail, self.allowance.days, self._common.wall)
             keep = result.connection_good
-        except asyncio.CancelledError:
-            raise
+        except RouteFailed as failure:
+            result = failure.result(mail)
         except Exception as error:  # a mail that makes us stumble must not stop the others
             log.exception("a mail could not be sent for a fault of ours", mail=mail.id)
-            result = Result(
-                "deferred",
-                mail.recipients,
-                reply=None,
-                why=f"a fault of relayprobe ({type(error).__name__}): see its log",
-            )
+            why = f"a fault of relayprobe ({type(error).__name__}): see its log"
+            result = Result("deferred", mail.recipients, reply=None, why=why)
         finally:
-            await self._give_back(connection, keep)
-        if result.trouble is not None:
-            self._fell_ill(result.trouble)
-        elif result.reached:
-            self._is_well()
+            if connection is not None:
+                self._give_back(connection, keep)
+        self._learn(result, number)
         return result
 
-    async def _connection(self) -> Connection:
+    async def _connection(self, number: int) -> Connection:
+        """One that is open, or another."""
+        held = False
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONNECTING):
+                    held = await self._connecting.acquire()
+            if number < self._anew and self._health.blocked(self._common.wall()) > 0:
+                why = self._health.why or ""
+                raise RouteFailed(RouteTrouble("later", why), why, "connect", self.route.place, ())
+            return self._kept_open() or await self._another()
+        finally:
+            if held:
+                self._connecting.release()
+
+    def _kept_open(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.usable and connection.sent < MOST_ON_ONE:
                 return connection
-            await self._close(connection)
+            self._close(connection)
+        return None
+
+    async def _another(self) -> Connection:
         allowance = self.allowance
         while allowance.open >= max(allowance.connections, 1):
             await asyncio.sleep(0.05)  # another route of the same mailbox has them all
@@ -349,26 +451,56 @@ class Lane:
             allowance.open -= 1
             raise
 
-    async def _give_back(self, connection: Connection, keep: bool) -> None:
+    def _give_back(self, connection: Connection, keep: bool) -> None:
         if keep and connection.usable and not self._stopping:
             self._idle.append(connection)
         else:
-            await self._close(connection)
+            self._close(connection)
 
-    async def _close(self, connection: Connection) -> None:
-        self.allowance.open -= 1
-        await connection.close()
+    def _close(self, connection: Connection) -> None:
+        """Close it, beside the work: the other side may be slow to say goodbye."""
+        task = asyncio.create_task(self._closed(connection, self.allowance))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
-    async def _close_idle(self) -> None:
+    async def _closed(self, connection: Connection, allowance: Allowance) -> None:
+        try:
+            await connection.close()
+        except Exception as error:
+            log.error("a connection could not be closed", route=self.route.name, error=repr(error))
+        finally:
+            allowance.open -= 1
+
+    def _close_idle(self) -> None:
         old = [one for one in self._idle if one.idle_for > IDLE or not one.usable]
         self._idle = [one for one in self._idle if one not in old]
         for connection in old:
-            await self._close(connection)
+            self._close(connection)
 
     # What follows from it
 
-    def _fell_ill(self, trouble: RouteTrouble) -> None:
+    def _learn(self, result: Result, number: int) -> None:
+        """What an attempt says of the route."""
+        trouble = result.trouble
+        if trouble is None and result.unknown:
+            trouble = RouteTrouble("later", result.why or result.reply or "")
+        if trouble is None:
+            if result.reached:
+                self._doubts = 0
+                self._is_well(number)
+            return
+        if trouble.scope == "later" and result.stage in IN_A_MAIL and self._health.state == "ok":
+            self._doubts += 1  # it may be this mail that the other side cannot bear
+            if self._doubts < DOUBTS:
+                return
+        self._fell_ill(trouble, number)
+
+    def _fell_ill(self, trouble: RouteTrouble, number: int) -> None:
         before, now = self._health, self._common.wall()
+        stops = trouble.scope not in ("later", "throttled")
+        if number < self._anew and before.state != "ok" and not (stops and before.state != "stopped"):
+            return  # it was under way when the route fell ill: the same failure once more
+        self._anew, self._doubts = self._common.numbers + 1, 0
         self._health = state_of.failed(before, trouble.scope, trouble.why, now, self._common.retry, self._common.spread)
         self._remember()
         log.warning(
@@ -381,7 +513,9 @@ class Lane:
         """Mails that wait for this route."""
         return next((n for name, n, _ in self._common.spool.routes_of_waiting() if name == self.route.name), 0)
 
-    def _is_well(self) -> None:
+    def _is_well(self, number: int) -> None:
+        if number < self._anew and self._health.state != "ok":
+            return  # it was under way when the route fell ill, and says nothing of how it is now
         before, self._health = self._health, WELL
         if before.state != "ok":
             self._remember()
@@ -419,19 +553,47 @@ class Lane:
         if result.stale:
             return replace(mail, state="waiting", due=0.0, why=result.why)
         if result.unknown:
-            unknown = mail.unknown + 1
-            if unknown >= MOST_UNKNOWN:
-                why = (
-                    f"{unknown} times the connection broke after the whole text had been sent: it may have arrived "
-                    "already. Look in the mailbox, then `relayprobe queue release` or `drop` it"
-                )
-                return replace(mail, state="held", unknown=unknown, why=why)
-            wait = backoff(self._common.retry, 1, self._common.spread)
-            why = "the connection broke after the whole text had been sent: it may have arrived; sent once more"
-            return replace(mail, state="waiting", unknown=unknown, due=now + wait, why=why)
-        if result.trouble is not None:  # the route's matter: the mail goes when the route does
-            return replace(mail, state="waiting", due=0.0, why=result.why)
+            return self._after_unknown(mail)
+        trouble = result.trouble
+        if trouble is not None and not (trouble.scope == "later" and result.stage in IN_A_MAIL):
+            return replace(mail, state="waiting", due=0.0, why=result.why)  # it goes when the route does
         scope: Scope | None = result.scope
         deferrals = mail.deferrals + (scope != "throttled")
         wait = backoff(self._common.retry, max(1, deferrals), self._common.spread)
         return replace(mail, state="waiting", deferrals=deferrals, due=now + wait, why=result.why)
+
+    def _after_unknown(self, mail: Mail) -> Mail:
+        """The other side may have it, or not."""
+        unknown = mail.unknown + 1
+        if unknown >= MOST_UNKNOWN:
+            why = (
+                f"{unknown} times the connection broke after the whole text had been sent: it may have arrived "
+                "already. Look in the mailbox, then `relayprobe queue release` or `drop` it"
+            )
+            return replace(mail, state="held", unknown=unknown, why=why)
+        due = self._common.wall() + backoff(self._common.retry, 1, self._common.spread)
+        why = "the connection broke after the whole text had been sent: it may have arrived; sent once more"
+        return replace(mail, state="waiting", unknown=unknown, due=due, why=why)
+
+    def _after_breaking_off(self, mail: Mail, used: list[Connection]) -> Mail:
+        """We have broken it off: the lane ends, or its device would not wait any longer."""
+        if mail.at_once:
+            return replace(mail, state="dropped", why="the device was told, and has it still")
+        if any(connection.stage == "end-of-data" for connection in used):
+            return self._after_unknown(mail)
+        return replace(
+            mail, state="waiting", due=0.0, why="relayprobe broke it off, for the route was changed or ended"
+        )
+
+
+def _broken_off(attempt: Attempt, mail: Mail, used: list[Connection], now: float) -> Attempt:
+    """An attempt that was broken off, with what was said so far."""
+    ended = replace(attempt, ended=now, result="interrupted")
+    if mail.at_once:
+        ended = replace(ended, result="deferred", reply="no answer in the time that the device waits")
+    for connection in used:
+        stage = connection.stage
+        ended = replace(ended, place=connection.place, stage=stage, dialogue=connection.events())
+        if stage == "end-of-data":
+            ended = replace(ended, result="unknown")
+    return ended

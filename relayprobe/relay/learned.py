@@ -106,7 +106,7 @@ BRIDGES = {"172.17.0.1": "Docker's bridge", "10.88.0.1": "Podman's bridge"}
 _MANY = 4
 """Names from one address from which on it is taken for several devices."""
 
-_ROUTES = Path("/proc/net/route")
+_ROUTES = Path("/proc/self/net/route")  # /proc/net is hidden from a service with ProcSubset=pid
 _LONGEST_TABLE = 65536
 
 

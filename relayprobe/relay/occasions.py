@@ -67,7 +67,7 @@ def stopped(route: str, reply: str, *, waits: int, at: float) -> Notice:
     text = (
         f"The route {route} has stopped. Its mail is kept: {_messages(waits)} so far. It goes out when the route works "
         f"again, and none is given up for this before its lifetime ends.\n\n{_because(reply)}\n\nWhen that is set "
-        "right, `relayprobe queue retry` tries at once."
+        f"right, `relayprobe queue retry --route {route}` tries at once."
     )
     return Notice("stopped", route, f"The route {route} has stopped", text, at)
 

@@ -150,7 +150,7 @@ def outcome_of(said: Said, stage: Stage) -> Outcome:
     match said.code // 100:
         case 2 if stage == "end-of-data":
             return Delivered(said)
-        case 5:
+        case 5 if stage != "rset":  # that is about an earlier letter
             return Refused(said, stage)
         case _:
             return Deferred(said, stage)

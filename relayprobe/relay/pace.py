@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 24  # a day in hours: what `Days` counts in
+SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 24  # a day in hours: what `Days` counts in
 SHORTEST = 0.001
 """Seconds: no wait is shorter, or a rounding of the clock would make it one that never ends."""
 
@@ -31,14 +31,19 @@ class Bucket:
     def __init__(self, per_minute: int = MESSAGES_A_MINUTE) -> None:
         if per_minute < 1:
             raise ValueError("at least one message a minute must be allowed")
+        self.per_minute = per_minute
         self._taken: deque[float] = deque(maxlen=per_minute)
 
-    def wait(self, now: float) -> float:
-        """Seconds until one may go; 0: now."""
+    def wait(self, now: float, under_way: int = 0) -> float:
+        """Seconds until one may go; 0: now. `under_way`: so many have begun, and are taken when they end, for when in
+        between the other side counts them nobody knows."""
         self._settle(now)
-        if len(self._taken) < (self._taken.maxlen or 0) or now >= self._taken[0] + MINUTE:
+        free = (self._taken.maxlen or 0) - under_way
+        if free <= 0:
+            return SECOND
+        if len(self._taken) < free or now >= self._taken[-free] + MINUTE:
             return 0.0
-        return max(self._taken[0] + MINUTE - now, SHORTEST)
+        return max(self._taken[-free] + MINUTE - now, SHORTEST)
 
     def take(self, now: float) -> None:
         """One goes now. It counts whether or not it had to wait."""
@@ -61,7 +66,7 @@ class Days:
     def __init__(self, counts: Mapping[str, int] | None = None, most: int = RECIPIENTS_A_DAY) -> None:
         if most < 1:
             raise ValueError("at least one recipient a day must be allowed")
-        self._most = most
+        self.most = most
         self._hours = dict(_sound(counts or {}))
         self._moved = 0.0  # seconds of jumps that did not make a whole hour
 
@@ -73,7 +78,7 @@ class Days:
     def room(self, now: float) -> int:
         """How many more may be written to now."""
         self._settle(now)
-        return max(0, self._most - sum(self._hours.values()))
+        return max(0, self.most - sum(self._hours.values()))
 
     def add(self, now: float, n: int) -> None:
         """So many were written to now."""
@@ -81,13 +86,18 @@ class Days:
         hour = _hour(now)
         self._hours[hour] = self._hours.get(hour, 0) + n
 
+    def remember(self, counts: Mapping[str, int]) -> None:
+        """What was counted before, by whoever shared the mailbox: each kept the count of all, as it was at its time."""
+        for hour, n in _sound(counts):
+            self._hours[hour] = max(n, self._hours.get(hour, 0))
+
     def wait(self, now: float, n: int = 1) -> float:
         """Seconds until so many may be written to; 0: now. More than a whole day's wait for a day without any."""
-        n = min(n, self._most)
+        n = min(n, self.most)
         left = sum(self._hours.values()) if self.room(now) < n else 0
         wait = 0.0
         for hour in sorted(self._hours):
-            if left + n <= self._most:
+            if left + n <= self.most:
                 break
             left -= self._hours[hour]
             wait = max((hour + DAY + 1) * HOUR - now, SHORTEST)

@@ -100,6 +100,7 @@ class Passage:
             said = await self._protocol.reply(self._timeouts.command)
             if not self._recipient(number, said):
                 return False
+        self.stage = "data" if self._open else self.stage
         return self._started(await self._protocol.reply(self._timeouts.data)) and await self._wanted()
 
     async def _one_by_one(self) -> bool:
@@ -115,6 +116,7 @@ class Passage:
                 return False
         if not self._open:
             return False
+        self.stage = "data"
         return self._started(await self._protocol.ask(b"DATA", timeout=self._timeouts.data))
 
     def _recipient(self, number: int, said: Said) -> bool:
@@ -123,14 +125,16 @@ class Passage:
             self.stage = "rcpt"
         if not self._goes_on(said, GOOD):
             return False
-        if number in self._open and not _among(said, GOOD):
+        if number not in self._open:  # MAIL was refused
+            if _among(said, GOOD):
+                self.broken(Trouble("garbled", f"the server refused the sender, and took a recipient: {said}"))
+            return self.fault is None
+        if not _among(said, GOOD):
             self._settle(number, said, "rcpt")
         return True
 
     def _started(self, said: Said) -> bool:
         """The reply to DATA. Whether the server waits for a text."""
-        if self._open:
-            self.stage = "data"
         if not self._goes_on(said, (354,)):
             return False
         if not _among(said, (354,)):

@@ -12,10 +12,11 @@ from relayprobe.capture.tls import CertificateError
 from relayprobe.relay.devices import devices_of
 from relayprobe.relay.gate import Rules
 from relayprobe.relay.logins import LoginError, Logins
+from relayprobe.relay.mx import name_server
 from relayprobe.relay.oauth import certificate_expires, expiry_warning
 from relayprobe.relay.permitted import permitted
 from relayprobe.relay.repair.terms import ALWAYS, REPAIRS
-from relayprobe.relay.routes import Route, origin_of, routes_of
+from relayprobe.relay.routes import Route, origin_of, path_in, routes_of
 from relayprobe.relay.secrets import Origin, SecretError, read
 from relayprobe.relay.text import Habit, habit_of
 from relayprobe.relay.tls import client_context
@@ -41,11 +42,19 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def plan_of(settings: Settings, config: Path | None, *, learning: bool = False, today: date | None = None) -> Plan:
-    """The plan by the settings. `config` is the file they come from. Raises RelayError."""
+def plan_of(
+    settings: Settings,
+    config: Path | None,
+    *,
+    learning: bool = False,
+    testing: bool = False,
+    today: date | None = None,
+) -> Plan:
+    """The plan by the settings. `config` is the file they come from. `testing`: no device is let in. Raises
+    RelayError."""
     base = config.parent if config else Path()
     relay = settings.relay
-    if not relay.devices and not learning:
+    if not relay.devices and not learning and not testing:
         raise RelayError(NO_DEVICES)
     if not settings.route and not learning:
         raise RelayError("`relay` needs a way out: add a [[route]] to the configuration (the README shows three)")
@@ -68,6 +77,9 @@ def plan_of(settings: Settings, config: Path | None, *, learning: bool = False, 
                 f"relay.devices: {name} is a login without a password: put it into [relay.logins], with what "
                 "`relayprobe password` prints"
             )
+        _check_devices(settings)
+        if relay.notify.webhook_secret_file is not None:
+            read(Origin(file=path_in(base, relay.notify.webhook_secret_file), key="relay.notify.webhook_secret_file"))
         rules = Rules(
             devices=devices,
             routes=routes,
@@ -88,19 +100,50 @@ def plan_of(settings: Settings, config: Path | None, *, learning: bool = False, 
         for route in routes
         if _is_here(route) and any(_port_of(text) == route.port for text in settings.listen.on)
     ]
+    if config is not None and _holds_secrets(settings) and config.stat().st_mode & 0o077:
+        warnings.append(f"others on this machine can read the passwords in {config}: run `chmod 600 {config}`")
     if relay.open_to_the_world:
         warnings.append("open_to_the_world is set: anybody who reaches this relay from the networks named may send")
     return Plan(rules, habit_of(settings), token_key, tuple(warnings))
+
+
+def _check_devices(settings: Settings) -> None:
+    """Whether the devices that are named beside [relay] can be met. Raises ValueError."""
+    known = {user.lower() for user in settings.relay.logins}
+    named = [("relay.lenient", settings.relay.lenient)]
+    named += [(f"route {route.name}", route.devices) for route in settings.route]
+    named += [(f"rewrite[{n}]", rule.devices) for n, rule in enumerate(settings.rewrite, 1)]
+    for key, entries in named:
+        try:
+            found = devices_of(entries, open_to_the_world=True)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
+        if unknown := found.logins - known:
+            raise ValueError(
+                f"{key}: devices: there is no login {min(unknown)} in [relay.logins]: it would never match"
+            )
+
+
+def _holds_secrets(settings: Settings) -> bool:
+    """Whether a secret stands in the configuration itself."""
+    routes = settings.route
+    given = [settings.relay.token_key, settings.relay.notify.webhook, *(route.password for route in routes)]
+    given += [secret for route in routes if route.oauth for secret in (route.oauth.secret, route.oauth.key)]
+    return any(secret is not None for secret in given) or bool(settings.accounts)
 
 
 def _looked_at(route: Route, today: date) -> list[str]:
     """What is to be said of a route's secrets and certificates, each of which is read once. Raises what that raises."""
     warnings = list(route.notes)
     client_context(route.ca_file, route.client_certificate, route.client_key)
+    if route.resolver is not None:
+        name_server(route.resolver)
     if route.password is not None:
         read(route.password)
     application = route.oauth
     if application is not None:
+        if application.ca_file is not None:
+            client_context(application.ca_file, None, None)
         if application.secret is not None:
             read(application.secret)
         if application.certificate is not None:

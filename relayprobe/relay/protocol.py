@@ -111,7 +111,7 @@ class UpstreamProtocol(SMTPProtocol):
         return True
 
     async def room(self, timeout: float) -> Said | None:
-        """Wait until more can be sent. What kept the server from taking it, where it does not: also a reply before its
+        """Wait until more of a text can be sent. None, or what stands against it: that may be a refusal before its
         time."""
         try:
             async with asyncio.timeout(timeout):
@@ -119,6 +119,8 @@ class UpstreamProtocol(SMTPProtocol):
         except TimeoutError:
             self.break_off("timeout", f"the server took nothing more for {timeout:g} seconds")
         await asyncio.sleep(0)  # others may send, too; and what the server said meanwhile is read
+        if self.unasked is not None and self.unasked.code >= 400:
+            return self.unasked
         return self.unusable
 
     async def reply(self, timeout: float) -> Said:
@@ -150,6 +152,8 @@ class UpstreamProtocol(SMTPProtocol):
             return self._tls_failed(error, name)
         finally:
             self._starting_tls = False
+        if self.transport is None:  # asyncio gives None where the connection is lost at this moment
+            return self._tls_failed(ConnectionResetError(), name)
         self._note_tls()
         return None
 
@@ -192,15 +196,13 @@ class UpstreamProtocol(SMTPProtocol):
         """What stands against sending anything more."""
         if self.unasked is not None:
             # RFC 5321 3.8: 421 may come at any time. Any other reply belongs to no command.
-            if self.unasked.code >= 400:
+            if self.unasked.code == 421:
                 return self.unasked
             return Trouble("garbled", f"the server spoke unasked: {self.unasked.line}")
-        return self.trouble if self.trouble or self.is_connected else self._why()
+        return self.trouble if self.trouble or self.is_connected else Trouble("lost", "the connection was lost")
 
     def _why(self) -> Said:
-        if self.trouble is None and self.unasked is not None:
-            return self.unasked
-        return self.trouble or Trouble("lost", "the connection was lost")
+        return self.unusable or Trouble("lost", "the connection was lost")
 
     # aiosmtplib's own
 

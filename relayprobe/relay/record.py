@@ -41,7 +41,7 @@ class Record:
         self._octets = 0
 
     def connected(self, peer: str, local: str) -> None:
-        """The connection is there: `peer` is the server's address, `local` our own. The event names first who connected."""
+        """The connection is there. `peer` is the server's address, `local` our own: the event names first who came."""
         self._began = self._clock()
         self._keep([Connected(0.0, local, peer)])
 

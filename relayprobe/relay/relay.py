@@ -23,7 +23,7 @@ import structlog
 
 from relayprobe.relay import occasions
 from relayprobe.relay.auto import Candidate, Choice, choose
-from relayprobe.relay.bounce import Returned, Undelivered, may_bounce, report
+from relayprobe.relay.bounce import Returned, Undelivered, came_back, may_bounce, report
 from relayprobe.relay.channels import Channel, Command, Webhook
 from relayprobe.relay.channels import Mail as ByMail
 from relayprobe.relay.delivery import Delivery
@@ -82,7 +82,7 @@ class Relay:
     ) -> None:
         self.settings = settings
         self.plan = plan
-        self.learned, self.refused = Learned(), Learned()
+        self.learned = Learned()
         self._config = config
         self._site = site
         self._store = store
@@ -132,25 +132,28 @@ class Relay:
         self._warned = False
 
     def start(self) -> None:
-        """Begin to deliver what is there."""
+        """Begin to deliver what is there; while it learns, nothing."""
         for warning in self.plan.warnings:
             log.warning(warning)
-        self.delivery.start()
+        if not self.plan.rules.learning:
+            self.delivery.start()
         self._chores = asyncio.create_task(self._look_after(), name="chores")
 
     async def change(self, settings: Settings, plan: Plan, site: Site) -> None:
         """Other settings, for whoever comes from now on. What is under way goes on."""
         self.settings, self.plan, self._site = settings, plan, site
         self.desk.rules = plan.rules
+        self.desk.name = settings.listen.name
         self.desk.message_size = settings.limits.message_size
         self.desk.recipients = settings.limits.recipients
         self._common.retry = settings.relay.retry
         old, self.notifier = self.notifier, self._new_notifier()
         await old.close(5.0)
         relay = settings.relay
-        await self.delivery.change(
-            plan.rules.routes, lifetime=relay.lifetime, waiting=relay.notify.waiting, patience=relay.patience
-        )
+        if not plan.rules.learning:
+            await self.delivery.change(
+                plan.rules.routes, lifetime=relay.lifetime, waiting=relay.notify.waiting, patience=relay.patience
+            )
         for warning in plan.warnings:
             log.warning(warning)
 
@@ -175,10 +178,9 @@ class Relay:
         self.figures.taken(mail)
         return self._store.take(mail)
 
-    def _refuse(self, host: str, user: str | None, why: str) -> None:
-        self.refused.note(host, self._wall(), login=user or "")
+    def _refuse(self, host: str, user: str | None, why: str, session: str) -> None:
         self.figures.refused()
-        log.warning("device refused", peer=host, login=user, why=why)
+        log.warning("device refused", session=session, peer=host, login=user, why=why)
 
     def _choose(self, mail: Mail, route: Route, stopped: Mapping[str, str]) -> Choice:
         """Have the diagnosis choose a route for a mail."""
@@ -228,6 +230,9 @@ class Relay:
             return
         relay, now = self.settings.relay, self._wall()
         head = b"".join(islice(self._spool.text(mail), 1))[:HEAD_LIMIT]
+        if came_back(head, self.settings.listen.name):  # telling of it would send one more the same way
+            log.warning("mail of our own has come back, and is given up", mail=mail.id, why=mail.why)
+            return
         mailbox, route = self._own_sender()
         own = {one.mailbox for one in self.plan.rules.routes if one.mailbox} | {mailbox}
         to = None
@@ -241,7 +246,10 @@ class Relay:
             undelivered = [Undelivered(one.address, one.reply or mail.why or "", why) for one in failed]
             returned = Returned(mail.id, mail.sender, mail.host, datetime.fromtimestamp(mail.arrived, UTC), head)
             when = datetime.fromtimestamp(now, UTC)
-            raw = report(returned, undelivered, to=to, mailbox=mailbox, name=self.settings.listen.name, now=when)
+            name = self.settings.listen.name
+            raw = await asyncio.to_thread(  # a thousand recipients with a reply each take seconds
+                report, returned, undelivered, to=to, mailbox=mailbox, name=name, now=when
+            )
             await self._queue_own("report", mailbox, to, raw, route)
         reply = next((one.reply for one in failed if one.reply), mail.why or "")
         self._tell(occasions.given_up(mail.id, mail.host, len(failed), reply, told=to, at=now))

@@ -181,10 +181,10 @@ def origin_of(given: SecretFrom, name: str, base: Path, key: str) -> Origin | No
 
 
 def path_in(base: Path, path: Path | None) -> Path | None:
-    """A path of the configuration: beside it where there is such a file, else as seen from where we are."""
+    """A path of the configuration: beside it, but for what is only there as seen from where we are."""
     if path is None or path.is_absolute():
         return path
-    return base / path if (base / path).exists() else path
+    return path if path.exists() and not (base / path).exists() else base / path
 
 
 # Which route

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,7 @@ from relayprobe.relay.record import Record
 from relayprobe.relay.repair.terms import Mended
 from relayprobe.relay.routes import Route
 from relayprobe.relay.secrets import SecretError, read
-from relayprobe.relay.text import Habit, mailbox_for, mended
+from relayprobe.relay.text import Habit, mended, sender_for
 from relayprobe.relay.tls import client_context
 from relayprobe.relay.token_host import SignInFailed
 from relayprobe.relay.upstream import Upstream
@@ -116,6 +117,17 @@ class Connection(Protocol):
     sent: int
 
     @property
+    def place(self) -> str:
+        """Where it leads."""
+
+    @property
+    def stage(self) -> str:
+        """What it was about last."""
+
+    def events(self) -> tuple[str, ...]:
+        """Its dialogue, as far as it concerns the latest mail, as JSON texts."""
+
+    @property
     def usable(self) -> bool:
         """Whether another mail may go over it."""
 
@@ -136,6 +148,10 @@ class Open:
         self.place = place
         self.sent = 0
         self._last = time.monotonic()
+
+    @property
+    def stage(self) -> str:
+        return self.upstream.stage
 
     @property
     def usable(self) -> bool:
@@ -178,11 +194,16 @@ class Connector:
         self._tokens = tokens
         self._lookup = lookup
         self._timeouts = timeouts
+        self._context: ssl.SSLContext | None = None
         self._mode: Mode | None = None if route.way == "smart-host" else MODE_OF[route.way]
 
     def signed_in_anew(self) -> bool:
         """Whether somebody has signed in for this route since it was stopped."""
         return self._tokens is not None and self._tokens.changed()
+
+    def forget(self) -> None:
+        """Read certificates anew at the next connection."""
+        self._context = None
 
     # The connection
 
@@ -199,39 +220,50 @@ class Connector:
             raise refused.failed from None
 
     async def _connect(self, force: bool) -> Open:
-        place = await self._place()
+        places = await self._places()
+        for place in places:
+            record = Record()
+            made = await Upstream.connect(place, self._sign_in(force), self._timeouts, record)
+            # RFC 5321 5.1: where one MX host cannot be reached, or is not ready, the next one may be
+            if isinstance(made, Upstream) or made.stage not in ("connect", "banner"):
+                break
         where = f"{place.host}:{place.port}"
-        record = Record()
-        made = await Upstream.connect(place, self._sign_in(force), self._timeouts, record)
         if isinstance(made, Fault):
             what = judged(made.said, made.stage, self._mode)
             trouble = RouteTrouble(SCOPES.get(what.kind, "later"), _words(made.words, what))
             raise _Refused(made, RouteFailed(trouble, _kept(made.words), made.stage, where, _events(record)))
         return Open(made, record, where)
 
-    async def _place(self) -> Place:
+    async def _places(self) -> list[Place]:
+        """The hosts that may be tried, in order; there is at least one."""
         route = self._route
-        try:
-            context = client_context(route.ca_file, route.client_certificate, route.client_key)
-        except CertificateError as error:
-            raise self._failed("configuration", str(error)) from None
-        host, addresses = route.host, tuple[str, ...]()
-        if host is None:
+        if self._context is None and route.tls != "none":
+            files = route.ca_file, route.client_certificate, route.client_key
+            try:  # the system's certificates take long to read
+                self._context = await asyncio.to_thread(client_context, *files)
+            except CertificateError as error:
+                raise self._failed("configuration", str(error)) from None
+        if route.host is not None:
+            hosts: list[tuple[str, tuple[str, ...]]] = [(route.host, ())]
+        else:
             assert self._lookup is not None
             assert route.domain is not None
             found = await self._lookup.mx(route.domain)
             if isinstance(found, NotFound):
                 raise self._failed(found.kind, found.says)
-            host, addresses = found.hosts[0].name, found.hosts[0].addresses
-        return Place(
-            host=host,
-            port=route.port,
-            tls=route.tls,
-            name=route.tls_name or host,
-            addresses=addresses,
-            context=context,
-            helo=self._helo,
-        )
+            hosts = [(host.name, host.addresses) for host in found.hosts]
+        return [
+            Place(
+                host=host,
+                port=route.port,
+                tls=route.tls,
+                name=route.tls_name or host,
+                addresses=addresses,
+                context=self._context,
+                helo=self._helo,
+            )
+            for host, addresses in hosts
+        ]
 
     def _failed(self, scope: Scope, why: str) -> RouteFailed:
         return RouteFailed(RouteTrouble(scope, why), why, "connect", self._route.place, ())
@@ -270,19 +302,15 @@ class Connector:
         if (damage := await self._damage(mail)) is not None:
             return Result("deferred", mail.recipients, None, why=damage, held=True, connection_good=True)
         habit, upstream = self._habit(), connection.upstream
-        text = mended(
-            self._spool,
-            mail,
-            self._route,
-            habit,
-            eight_bit="8BITMIME" in upstream.offers,
-            smtputf8="SMTPUTF8" in upstream.offers,
-        )
-        sender = mailbox_for(mail, self._route, habit) if mail.kind == "device" else None
-        repairs = [asdict(repair) for repair in text.repairs]
-        if sender is not None and sender.lower() != mail.sender.lower():
-            kind = "sender-rewritten" if mail.sender else "empty-sender"
-            repairs.append({"id": kind, "count": 1, "says": f"the sender {mail.sender or '<>'} became {sender}"})
+        spool, route, offers = self._spool, self._route, upstream.offers
+
+        def looked_through() -> Mended:
+            eight_bit, smtputf8 = "8BITMIME" in offers, "SMTPUTF8" in offers
+            return mended(spool, mail, route, habit, eight_bit=eight_bit, smtputf8=smtputf8)
+
+        text = await asyncio.to_thread(looked_through) if mail.size > LARGE else looked_through()
+        sender, put_right = sender_for(mail, route, habit)
+        repairs = [asdict(repair) for repair in (*text.repairs, *put_right)]
         waiting = mail.waiting
         parts = [waiting[at : at + self._route.per_message] for at in range(0, len(waiting), self._route.per_message)]
         if len(parts) > 1:
@@ -292,7 +320,7 @@ class Connector:
         size = await self._measured(text)
         for part in parts:
             letter = Letter(
-                sender=sender if sender is not None else mail.sender,
+                sender=sender,
                 recipients=part,
                 chunks=text.chunks,
                 size=size,
@@ -306,7 +334,7 @@ class Connector:
                 return Result("deferred", mail.recipients, None, why=why, stale=True)
             tally.count(part, sent)
             if days is not None:
-                days.add(wall(), sum(isinstance(one, Delivered) for one in sent.outcomes))
+                days.add(wall(), sum(isinstance(one, Delivered | Unknown) for one in sent.outcomes))
             if sent.fault is not None or tally.trouble is not None or not upstream.usable:
                 break
         return tally.result(connection, tuple(repairs))

@@ -3,14 +3,15 @@ afterwards what the relay changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
+from relayprobe.relay.repair.address import repaired_sender
 from relayprobe.relay.repair.difference import difference
-from relayprobe.relay.repair.terms import Mended, Source, Terms
+from relayprobe.relay.repair.terms import Mended, Repair, Source, Terms
 from relayprobe.relay.repair.text import repaired
 from relayprobe.relay.routes import Route, is_among, matches, routes_of
 from relayprobe.settings import Settings
@@ -50,13 +51,38 @@ def habit_of(settings: Settings) -> Habit:
 
 def mailbox_for(mail: Mail, route: Route, habit: Habit) -> str | None:
     """The address that the sender of a mail becomes; None where it stays."""
+    rule = _rule_for(mail, habit)
+    return rule.sender if rule else route.rewrites(mail.sender)
+
+
+def author_for(mail: Mail, route: Route, habit: Habit) -> tuple[str | None, Callable[[str], bool]]:
+    """The address that From becomes (None: it stays), and whether another one may stay there.
+
+    Office 365 looks at From as it does at the sender of the envelope, and the two may differ.
+    """
+    rule = _rule_for(mail, habit)
+    if rule is not None or route.mailbox is None:
+        return rule.sender if rule else None, lambda address: False
+    return route.rewrites(mail.sender) or mail.sender or route.mailbox, lambda one: route.rewrites(one) is None
+
+
+def _rule_for(mail: Mail, habit: Habit) -> Rewrite | None:
+    """The first rule on the sender that is meant for a mail."""
     for rule in habit.rewrites:
         if rule.devices and not is_among(rule.devices, mail.host, mail.user):
             continue
         if rule.domains and not matches(rule.domains, mail.sender):
             continue
-        return rule.sender
-    return route.rewrites(mail.sender)
+        return rule
+    return None
+
+
+def sender_for(mail: Mail, route: Route, habit: Habit) -> tuple[str, tuple[Repair, ...]]:
+    """The sender of a mail's envelope as it goes up, and what was put right about it."""
+    if mail.kind != "device":
+        return mail.sender, ()
+    sender, repairs = repaired_sender(mail.sender, mailbox_for(mail, route, habit), habit.domain, habit.off)
+    return (mail.sender if sender is None else sender), repairs
 
 
 def source_of(spool: Spool, mail: Mail) -> Source:
@@ -78,7 +104,8 @@ def mended(
     spool: Spool, mail: Mail, route: Route, habit: Habit, *, eight_bit: bool = True, smtputf8: bool = False
 ) -> Mended:
     """The text as it goes up to a server that offers this."""
-    mailbox = mailbox_for(mail, route, habit) if mail.kind == "device" else None
+    author, stays = author_for(mail, route, habit)
+    mailbox = author if mail.kind == "device" else None
     terms = Terms(
         id=mail.id,
         name=habit.name,
@@ -87,6 +114,7 @@ def mended(
         sender=mail.sender,
         mailbox=mailbox,
         rewrite=mailbox is not None,
+        stays=stays,
         eight_bit=eight_bit,
         smtputf8=smtputf8,
         domain=habit.domain,

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from relayprobe.relay.outcome import Delivered, Unknown
+from relayprobe.office365.recognise import recognise
+from relayprobe.relay.outcome import Deferred, Delivered, Outcome, Refused, Unknown
 from relayprobe.relay.place import Letter
 from relayprobe.relay.routes import Route
-from relayprobe.relay.sending import Connector, RouteFailed
+from relayprobe.relay.sending import Connector, RouteFailed, Word
+
+WORDS: dict[type[Outcome], Word] = {
+    Delivered: "delivered",
+    Deferred: "deferred",
+    Refused: "refused",
+    Unknown: "unknown",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +27,14 @@ class Trial:
 
     route: str
     place: str
-    delivered: bool
+    result: Word
     reply: str
     dialogue: tuple[str, ...]
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the other side has it."""
+        return self.result == "delivered"
 
 
 async def trial(route: Route, connector: Connector, to: str, *, name: str, domain: str | None, now: float) -> Trial:
@@ -30,16 +43,17 @@ async def trial(route: Route, connector: Connector, to: str, *, name: str, domai
     try:
         connection = await connector.connect()
     except RouteFailed as failure:
-        return Trial(route.name, failure.place, False, failure.trouble.why, failure.dialogue)
+        # A reply that is known is explained where it is shown, any other trouble in its own words.
+        says = failure.reply if recognise(failure.reply).matches else failure.trouble.why
+        return Trial(route.name, failure.place, "deferred", says, failure.dialogue)
     try:
         letter = Letter(sender, (to,), lambda: _text(route, sender, to, name, now))
         sent = await connection.upstream.send(letter)
         outcome = sent.outcomes[0]
-        delivered = isinstance(outcome, Delivered)
         words = outcome.reply.line if isinstance(outcome, Delivered) else str(outcome.said)
         if isinstance(outcome, Unknown):
             words += " (it may have arrived all the same)"
-        return Trial(route.name, connection.place, delivered, words, connection.events())
+        return Trial(route.name, connection.place, WORDS[type(outcome)], words, connection.events())
     finally:
         await connection.close()
 

@@ -108,8 +108,8 @@ class Upstream:
         assert place.context is not None
         if "STARTTLS" not in self.offers:
             return self._fault("tls", Trouble("no-starttls", f"{place.label} does not offer STARTTLS"))
-        self.offers = Offers()  # RFC 3207 4.2: what was said in clear counts for nothing
         said = await protocol.into_tls(place.context, place.verified, self._timeouts.tls)
+        # RFC 3207 4.2: what was offered in clear counts for nothing, so the server is asked anew.
         return await self._hello() if said is None else self._fault("tls", said)
 
     def _fault(self, stage: Stage, said: Said) -> Fault:
@@ -158,7 +158,7 @@ async def _reached(place: Place, timeouts: Timeouts, record: Record) -> Upstream
                 found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         except TimeoutError:
             return Fault("connect", Trouble("unreachable", f"the name {place.host} was not found in time"))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a label may be too long for IDNA
             return Fault("connect", Trouble("unreachable", f"the name {place.host} cannot be looked up: {_why(error)}"))
         found.sort(key=lambda one: one[0] != socket.AF_INET)
         addresses = tuple(dict.fromkeys(str(one[4][0]) for one in found))
@@ -192,10 +192,12 @@ async def _connected(address: str, place: Place, timeouts: Timeouts, record: Rec
     return protocol
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError | UnicodeError) -> str:
     """An error of the system in its own words: `Connection refused`."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return "no answer in time"
+    if isinstance(error, UnicodeError):
+        return "it is no host name"
     if isinstance(error, socket.gaierror):
         return str(error.strerror)
     return os.strerror(error.errno) if error.errno else str(error)

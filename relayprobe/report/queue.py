@@ -61,7 +61,7 @@ def mail_lines(mail: Mapping[str, Any]) -> Iterator[Styled]:
     if mail["why"]:
         yield from _wrapped("", visible(mail["why"]), "  why:        ")
     for changed in mail["changed"]:
-        yield from _wrapped("", visible(changed), "  put right:  ")
+        yield from _wrapped("", visible(changed), "  noted:      ")
     for one in mail["outcomes"]:
         reply = f": {visible(one['reply'])}" if one["reply"] else ""
         yield from _wrapped(
@@ -88,6 +88,8 @@ def attempt_lines(number: int | None, attempt: Mapping[str, Any]) -> Iterator[St
     result = attempt["result"]
     words = RESULTS.get(result, result) if result else "under way"
     head = "Test" if number is None else f"Attempt {number}"
+    if number is None and result == "deferred":  # nobody tries it again
+        words = "not delivered"
     where = f"route {visible(attempt['route'])} ({visible(attempt['place'])})"
     yield _STYLE.get(result or "", "heading"), f"{head}, {_time(attempt['began'])}, {where}: {words}"
     if attempt["reply"]:

@@ -136,10 +136,11 @@ class Settings(BaseSettings):
             if names.count(name) > 1:
                 raise ValueError(f"two routes are called {name}: give each [[route]] a name of its own")
         for route in self.route:
+            rest = [name for name in names if name != route.name]
             for key, others in (("fallback", (route.fallback,)), ("over", route.over)):
                 for other in others:
                     if other is not None and (other not in names or other == route.name):
-                        raise ValueError(f"route {route.name}: {key} names {other!r}, which {_nearest(other, names)}")
+                        raise ValueError(f"route {route.name}: {key} names {other!r}, which {_nearest(other, rest)}")
         wanted = self.relay.notify.route
         if wanted is not None and wanted not in names:
             raise ValueError(f"relay.notify.route names {wanted!r}, which {_nearest(wanted, names)}")

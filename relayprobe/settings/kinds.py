@@ -14,6 +14,7 @@ _HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
 _DOMAIN = re.compile(r"[^\s@/:.,]+(\.[^\s@/:.,]+)*")  # not only ASCII, for a domain may be internationalized
+_PATTERN = re.compile(r"[^\s@<>]+(@[^\s@<>]+)?")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -77,6 +78,28 @@ def _address(value: Any) -> Any:
         raise ValueError("write an address such as 203.0.113.7") from None
 
 
+def _mailbox(value: Any) -> Any:
+    return _mailboxes([value])[0] if isinstance(value, str) else value
+
+
+def _domain(value: Any) -> Any:
+    return _domains([value])[0] if isinstance(value, str) else value
+
+
+def _patterns(value: Any) -> Any:
+    for pattern in (patterns := _names([value] if isinstance(value, str) else value)):
+        if not _PATTERN.fullmatch(pattern):
+            raise ValueError(f"{pattern!r} matches no address: write one such as *@contoso.com, or contoso.com")
+    return patterns
+
+
+def _place(value: Any) -> Any:
+    host, _, number = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not host or not number.isdecimal() or not 0 < int(number) <= 65535:
+        raise ValueError("write HOST:PORT such as 127.0.0.1:9109")
+    return value
+
+
 def _host_name(value: Any) -> Any:
     if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
         raise ValueError("write a host name: letters, digits, hyphens and dots, such as relayprobe.local")
@@ -92,6 +115,10 @@ Count = Annotated[int, BeforeValidator(_count), Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Domains = Annotated[tuple[str, ...], BeforeValidator(_domains)]
 Mailboxes = Annotated[tuple[str, ...], BeforeValidator(_mailboxes)]
+Mailbox = Annotated[str, BeforeValidator(_mailbox)]
+Domain = Annotated[str, BeforeValidator(_domain)]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns)]
+Place = Annotated[str, BeforeValidator(_place)]
 PortNumber = Annotated[int, BeforeValidator(_count), Field(gt=0, le=65535)]
 Address = Annotated[str, BeforeValidator(_address)]
 Mechanism = Literal["LOGIN", "PLAIN", "XOAUTH2", "CRAM-MD5", "NTLM"]

@@ -5,10 +5,25 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from relayprobe.settings.kinds import Cidr, Count, Duration, HostName, ModeName, Names, PortNumber, Section
+from relayprobe.settings.kinds import (
+    Cidr,
+    Count,
+    Domain,
+    Duration,
+    HostName,
+    Mailbox,
+    Mailboxes,
+    ModeName,
+    Names,
+    Patterns,
+    Place,
+    PortNumber,
+    Section,
+)
 
 RouteMode = ModeName | Literal["smart-host", "auto"]
 Variant = Literal["high-volume-email", "azure-communication-services"]
@@ -25,7 +40,8 @@ def _fraction(value: Any) -> Any:
     return value
 
 
-Patterns = Annotated[Names, BeforeValidator(_one_or_more)]
+OneOrMore = Annotated[Names, BeforeValidator(_one_or_more)]
+Addresses = Annotated[Mailboxes, BeforeValidator(_one_or_more)]
 Argv = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Durations = Annotated[tuple[Duration, ...], Field(min_length=1)]
 
@@ -87,12 +103,12 @@ class RouteSettings(SecretFrom):
     variant: Variant | None = None
     cloud: CloudName = "worldwide"
     # What it is for; nothing given: everything.
-    devices: Patterns = ()
+    devices: OneOrMore = ()
     senders: Patterns = ()
     recipients: Patterns = ()
     # Where it goes.
     host: HostName | None = None
-    domain: str | None = None
+    domain: Domain | None = None
     port: PortNumber | None = None
     tls: Literal["starttls", "implicit", "none"] | None = None
     tls_name: HostName | None = None
@@ -109,11 +125,11 @@ class RouteSettings(SecretFrom):
     password_keyring: str | None = None
     oauth: OAuthSettings | None = None
     # What is put right.
-    mailbox: str | None = None
+    mailbox: Mailbox | None = None
     send_as: Patterns = ()
     # What is done when it fails, and how fast it goes.
     fallback: str | None = None
-    over: Patterns = ()
+    over: OneOrMore = ()
     connections: Count | None = None
     messages_per_minute: Count | None = None
     recipients_per_day: Count | None = None
@@ -154,15 +170,15 @@ class RouteSettings(SecretFrom):
 class RewriteSettings(Section):
     """A rule on the sender, before that of the route: for these devices and domains (none: all), this address."""
 
-    devices: Patterns = ()
+    devices: OneOrMore = ()
     domains: Patterns = ()
-    sender: str | None = None  # None: the device's own stays
+    sender: Mailbox | None = None  # None: the device's own stays
 
 
 class NotifySettings(Section):
     """Who is told what needs a person."""
 
-    mail: Patterns = ()
+    mail: Addresses = ()
     route: str | None = None
     command: Argv = ()
     webhook: SecretStr | None = None  # whoever knows the address may write there
@@ -171,26 +187,38 @@ class NotifySettings(Section):
     waiting: Duration = 4 * 3600.0
     repeat: Duration = 4 * 3600.0
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.command and not self.command[0]:
+            raise ValueError('command names no program: write its path first, such as ["/usr/local/bin/tell"]')
+        if self.webhook is not None:
+            address = urlsplit(self.webhook.get_secret_value())
+            if address.scheme not in ("http", "https") or not address.hostname:
+                raise ValueError("webhook is no address: it begins with https:// or http:// and names a host")
+        if self.webhook_secret_file is not None and self.webhook is None:
+            raise ValueError("webhook_secret_file goes with webhook: give that, too")
+        return self
+
 
 class RelaySettings(SecretFrom):
     """How mail is taken from devices and sent on."""
 
-    devices: Patterns = ()
-    lenient: Patterns = ()
+    devices: OneOrMore = ()
+    lenient: OneOrMore = ()
     open_to_the_world: bool = False
     when: Literal["spooled", "at-once"] = "spooled"
     patience: Duration = 120.0
     retry: Durations = (60.0, 300.0, 900.0, 3600.0, 7200.0)
     lifetime: Duration = 5 * 86400.0
-    recipients: Patterns = ()
-    deny_recipients: Patterns = ()
-    senders: Patterns = ()
+    recipients: OneOrMore = ()
+    deny_recipients: OneOrMore = ()
+    senders: OneOrMore = ()
     logins: dict[str, SecretStr] = Field(default_factory=dict)
-    repairs_off: Patterns = ()
-    sender_domain: str | None = None
+    repairs_off: OneOrMore = ()
+    sender_domain: Domain | None = None
     bounce: Literal["sender", "admin", "none"] = "admin"
     queue: Count = 100_000
-    metrics: str | None = None
+    metrics: Place | None = None
     token_key: SecretStr | None = None
     token_key_file: Path | None = None
     token_key_env: str | None = None

@@ -88,7 +88,7 @@ class Mail:
     unknown: int = 0
     at_once: bool = False
     why: str | None = None
-    changed: tuple[str, ...] = ()  # what was put right about the envelope when it was taken
+    changed: tuple[str, ...] = ()  # what was put right about its envelope, and why it took another route
 
     @property
     def size(self) -> int:
@@ -183,9 +183,13 @@ def ended(attempt: Attempt, mail: Mail) -> list[Statement]:
     return [(_END, done), *each, (_NEXT, stands)]
 
 
-def moved(mail: str, route: str, why: str | None) -> list[Statement]:
-    """A mail takes another route than the one it had."""
-    return [("UPDATE mails SET route = ?, why = ? WHERE id = ? AND state = 'waiting'", (route, why, mail))]
+def moved(mail: str, route: str, why: str) -> list[Statement]:
+    """A mail takes another route than the one it had; why is kept with what was noted of it."""
+    sql = (
+        "UPDATE mails SET route = ?, why = ?, changed = json_insert(changed, '$[#]', ?) "
+        "WHERE id = ? AND state = 'waiting'"
+    )
+    return [(sql, (route, why, f"route {route}: {why}", mail))]
 
 
 def set_aside(mail: str, state: State, why: str) -> list[Statement]:
@@ -203,9 +207,27 @@ def not_at_once(mail: str, why: str) -> list[Statement]:
     return [("UPDATE mails SET state = 'dropped', why = ? WHERE id = ? AND at_once", (why, mail))]
 
 
-def shifted(seconds: float) -> list[Statement]:
+def taken_over(mail: str, state: State, due: float, why: str) -> list[Statement]:
+    """A mail of which the device was told that it is on its way, though it was not sent by then."""
+    sql = "UPDATE mails SET state = ?, due = ?, at_once = 0, why = ? WHERE id = ? AND at_once"
+    return [(sql, (state, due, why, mail))]
+
+
+def shifted(seconds: float, now: float, longest: float) -> list[Statement]:
     """The clock was put forward (or back) by so much: what counts from it moves along."""
-    return [("UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state = 'waiting'", (seconds,))]
+    sql = (
+        "UPDATE mails SET arrived = arrived + ?1, due = max(0, due + ?1) WHERE state IN ('waiting', 'sending', 'held')"
+    )
+    return [(sql, (seconds,)), *settled(now, longest)]
+
+
+def settled(now: float, longest: float) -> list[Statement]:
+    """Nothing has arrived later than now, or waits for longer than is ever set: a clock that was wrong has said so."""
+    sql = (
+        "UPDATE mails SET arrived = min(arrived, ?1), due = min(due, ?1 + ?2) "
+        "WHERE state IN ('waiting', 'sending', 'held') AND (arrived > ?1 OR due > ?1 + ?2)"
+    )
+    return [(sql, (now, longest))]
 
 
 def route_record(name: str, record: dict[str, Any]) -> list[Statement]:
@@ -361,15 +383,12 @@ class Spool:
         sql = "SELECT state, count(*) FROM mails WHERE state IN ('waiting', 'sending', 'held', 'failed') GROUP BY state"
         return {str(state): int(n) for state, n in self._select(sql, [])}
 
-    def held_up(self, before: float) -> tuple[int, Mail] | None:
+    def held_up(self, before: float, states: Sequence[State] = ("waiting", "held")) -> tuple[int, Mail] | None:
         """How many mails have waited since before a time, and the oldest of them; None where none has."""
-        sql = "SELECT count(*) FROM mails WHERE state IN ('waiting', 'held') AND kind <> 'notice' AND arrived < ?"
-        [(count,)] = self._select(sql, [before])
-        sql = (
-            f"SELECT {_COLUMNS} FROM mails WHERE state IN ('waiting', 'held') AND kind <> 'notice' AND arrived < ? "
-            "ORDER BY arrived LIMIT 1"
-        )
-        return next(((int(count), self._whole(record)) for record in self._select(sql, [before])), None)
+        such = f"WHERE state IN ({', '.join('?' * len(states))}) AND kind <> 'notice' AND arrived < ?"
+        [(count,)] = self._select(f"SELECT count(*) FROM mails {such}", [*states, before])
+        oldest = self._select(f"SELECT {_COLUMNS} FROM mails {such} ORDER BY arrived LIMIT 1", [*states, before])
+        return next(((int(count), self._whole(record)) for record in oldest), None)
 
     def expired(self, before: float, limit: int = 100) -> list[Mail]:
         """Waiting mails that arrived before a time."""
@@ -384,7 +403,9 @@ class Spool:
 
     def find(self, id: str) -> Mail:
         """The mail of that id, or whose id alone begins so, or the newest for `last`."""
-        if id == "last":
+        if not id:
+            found = []  # all ids begin so
+        elif id == "last":
             found = self._select("SELECT id FROM mails ORDER BY arrived DESC, id DESC LIMIT 1", [])
         else:
             found = self._select(
@@ -517,6 +538,8 @@ def _attempt(record: tuple[Any, ...]) -> Attempt:
 
 # What an administrator asks for, beside a relay that may be running
 
+_ASK = "INSERT INTO asked VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at"
+
 
 @contextmanager
 def wishes(folder: Path) -> Iterator[Callable[[str, Sequence[Any]], int]]:
@@ -537,7 +560,8 @@ def wishes(folder: Path) -> Iterator[Callable[[str, Sequence[Any]], int]]:
 
 
 def retry(folder: Path, mail: Mail, now: float) -> bool:
-    """Have a mail tried at once; one that was held or given up waits again. False where it is being sent."""
+    """Have a mail tried at once, and its route too, whatever has stopped that; one that was held or given up waits
+    again. False where it is being sent."""
     with wishes(folder) as run:
         changed = run(
             "UPDATE mails SET state = 'waiting', due = 0, crashes = 0, unknown = 0, "
@@ -550,6 +574,8 @@ def retry(folder: Path, mail: Mail, now: float) -> bool:
             run(
                 "UPDATE recipients SET state = 'waiting' WHERE mail = ? AND state IN ('refused', 'dropped')", (mail.id,)
             )
+        if changed:
+            run(_ASK, (mail.route, now))
         return bool(changed)
 
 
@@ -589,4 +615,4 @@ def drop(folder: Path, mail: Mail) -> bool:
 def ask_for_route(folder: Path, route: str, now: float) -> None:
     """Have a route tried again now, whatever has stopped it."""
     with wishes(folder) as run:
-        run("INSERT INTO asked VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at", (route, now))
+        run(_ASK, (route, now))

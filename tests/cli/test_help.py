@@ -13,10 +13,26 @@ from relayprobe.cli import VERBS, main
 from tests.cli.kept import run
 
 
-def options(verb: str) -> list[click.Option]:
-    command = main.get_command(click.Context(main), verb)
-    assert command is not None
-    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+def command(*words: str) -> click.Command:
+    found: click.Command | None = main
+    for word in words:
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), word)
+    assert found is not None
+    return found
+
+
+def calls() -> list[tuple[str, ...]]:
+    """Every command, those within `queue` and `config` too."""
+    found: list[tuple[str, ...]] = []
+    for verb in VERBS:
+        group = command(verb)
+        found += [(verb, name) for name in group.commands] if isinstance(group, click.Group) else [(verb,)]
+    return found
+
+
+def options(*words: str) -> list[click.Option]:
+    return [parameter for parameter in command(*words).params if isinstance(parameter, click.Option)]
 
 
 def test_the_verbs_are_listed() -> None:
@@ -24,13 +40,13 @@ def test_the_verbs_are_listed() -> None:
     assert [verb for verb, says in VERBS.items() if f"  {verb} " not in shown or says not in shown] == []
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_shows_every_option_and_its_twin(verb: str) -> None:
-    result = run(verb, "--help")
+@pytest.mark.parametrize("words", calls(), ids=" ".join)
+def test_help_shows_every_option_and_its_twin(words: tuple[str, ...]) -> None:
+    result = run(*words, "--help")
     assert result.exit_code == 0
     shown = " ".join(result.stdout.split())
     names = {
-        option.opts[-1] if option.opts[-1].startswith("--") else option.opts[0]: option for option in options(verb)
+        option.opts[-1] if option.opts[-1].startswith("--") else option.opts[0]: option for option in options(*words)
     }
     assert {"--config", "--data", "--json", "--no-color", "--verbose"} <= set(names)
     for name, option in names.items():

@@ -148,9 +148,8 @@ def _from_missing(fields: list[Field], terms: Terms, change: Change, left: list[
     address = terms.mailbox if terms.rewrite else None
     address = address or repaired_address(terms.sender, terms.domain)[0]
     address = address or next((a for a in _named(header.first(fields, "sender"))), None) or terms.mailbox
-    if not address:
-        left.append("there is no From with an address, and the envelope has no sender to put there")
-        return fields
+    if not address:  # RFC 5322 3.6 wants one of every message, a report's too, and Office 365 refuses what has none
+        address = f"MAILER-DAEMON@{terms.domain or terms.name}"
     if not address.isascii():
         left.append("there is no From, and the sender of the envelope has letters beyond ASCII")
         return fields
@@ -169,8 +168,8 @@ def _rewritten(fields: list[Field], terms: Terms, change: Change, left: list[str
     if not (terms.rewrite and mailbox and old):
         return fields
     named = _named(old.value)
-    fields = _without_sender(fields, mailbox, change)
-    if not named or all(address.casefold() == mailbox.casefold() for address in named):
+    fields = _without_sender(fields, mailbox, terms, change)
+    if not named or all(address.casefold() == mailbox.casefold() or terms.stays(address) for address in named):
         return fields
     pairs = _pairs(old.value)
     name = (pairs[0][0] if pairs else "") or named[0]
@@ -188,9 +187,10 @@ def _rewritten(fields: list[Field], terms: Terms, change: Change, left: list[str
     return fields
 
 
-def _without_sender(fields: list[Field], mailbox: str, change: Change) -> list[Field]:
+def _without_sender(fields: list[Field], mailbox: str, terms: Terms, change: Change) -> list[Field]:
     other = header.first(fields, "sender")
-    if not other or [address.casefold() for address in _named(other)] == [mailbox.casefold()]:
+    named = _named(other)
+    if not other or (len(named) == 1 and (named[0].casefold() == mailbox.casefold() or terms.stays(named[0]))):
         return fields
     change.did("sender", "Sender, which named another mailbox, was taken away")
     return [one for one in fields if one.name != "sender"]

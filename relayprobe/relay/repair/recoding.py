@@ -10,12 +10,14 @@ import re
 from binascii import b2a_base64, b2a_qp
 from typing import Protocol
 
-_BASE64_LINE = re.compile(rb"[^\r\n]{76}(?=[^\r\n])")
+_BASE64_LINE = re.compile(rb"[^\r\n]{76}(?=[^\r\n])|[^\n]*\n|[^\n]+")
 # Broken so that the line stays within 76 octets, and that no `=E4` is torn apart.
-_QUOTED_LINE = re.compile(rb"(?=[^\r\n]{77})[^\r\n]{70,73}(?<!=)(?<!=[^\r\n])")
+_QUOTED_LINE = re.compile(
+    rb"(?=[^\r\n]{77})(?:[^\r\n]{70,73}(?<!=)(?<!=[^\r\n])|[^\r\n]{73})|[^\n]*\n|[^\n]+",
+)
 _DOUBTFUL = re.compile(rb"(?:[ \t]\r?|\r)\Z")
-_UNQUOTED = re.compile(rb"[\x80-\xff]|=(?!\r\n|[ \t]|[0-9A-Fa-f]{2})")
-_HALF = re.compile(rb"=[^\r\n]?\r?\Z|\r\Z")
+_UNQUOTED = re.compile(rb"[\x80-\xff]|=[ \t]{1,20}(?=\r\n)|=(?!\r\n|[0-9A-Fa-f]{2})")
+_HALF = re.compile(rb"=(?:[^\r\n]?|[ \t]{0,20}\r?)\Z|\r\Z")
 
 
 class Recoding(Protocol):
@@ -39,18 +41,17 @@ class AsItIs:
 
 
 class _Wrapped:
-    """Lines broken by an expression, each as soon as it is known to be too long."""
+    """Lines broken by an expression that takes a line or as much as one may have, each once it is known to be long."""
 
     def __init__(self, pattern: re.Pattern[bytes], mark: bytes) -> None:
         self._pattern = pattern
-        self._mark = rb"\g<0>" + mark
+        self._mark = mark
         self._line = b""  # what has come of the line that is not yet ended
 
     def feed(self, data: bytes) -> bytes:
-        done = self._pattern.sub(self._mark, self._line + data)
-        cut = done.rfind(b"\n") + 1
-        self._line = done[cut:]
-        return done[:cut]
+        pieces = self._pattern.findall(self._line + data)
+        self._line = pieces.pop() if pieces and pieces[-1][-1] != 10 else b""
+        return b"".join([piece if piece[-1] == 10 else piece + self._mark for piece in pieces])
 
     def end(self) -> bytes:
         return self._line
@@ -101,8 +102,10 @@ class Quoted:
             return _UNQUOTED.sub(lambda found: self._code(found[0]), data)
         return data
 
-    def _code(self, octet: bytes) -> bytes:
-        return b"=%02X" % octet[0] if self._ascii or octet == b"=" else octet
+    def _code(self, found: bytes) -> bytes:
+        if len(found) > 1:  # blanks behind a soft line break
+            return b"="
+        return b"=%02X" % found[0] if self._ascii or found == b"=" else found
 
 
 class ToBase64:

@@ -28,8 +28,8 @@ class Terms:
 
     `id` and `name`: of the mail and of the relay, for a Message-ID. `arrived`: Unix time. `received`: the value of the
     trace field that is put in front, always. `sender`: of the envelope, as the device gave it. `mailbox`: what From
-    becomes where `rewrite` is set. `eight_bit` and `smtputf8`: what the other side offers. `domain` completes an
-    address that has none. `off`: repairs that are not made.
+    becomes where `rewrite` is set, but for addresses that may stay there (`stays`). `eight_bit` and `smtputf8`: what
+    the other side offers. `domain` completes an address that has none. `off`: repairs that are not made.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Terms:
     sender: str = ""
     mailbox: str | None = None
     rewrite: bool = False
+    stays: Callable[[str], bool] = lambda address: False
     eight_bit: bool = True
     smtputf8: bool = False
     domain: str | None = None
