@@ -82,13 +82,18 @@ class RelayProcess:
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait()
+        self.wait()
+
+    def wait(self) -> int:
+        """Until it has ended; its exit code."""
+        assert self.process is not None
+        return self.process.wait(3 * PATIENCE)
 
     def stop(self) -> int:
         """Ask it to end; its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(3 * PATIENCE)
+        return self.wait()
 
     def end(self) -> None:
         """Whatever it is doing."""
