@@ -295,3 +295,54 @@ def test_what_the_first_route_cannot_the_other_takes(tmp_path: Path) -> None:
                 assert first.subjects == ["last"]
 
     run(scenario())
+
+
+QUOTA = b"554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Submission quota exceeded\r\n"
+SEND_AS = b"554 5.2.252 SendAsDenied; scan@contoso.com not allowed to send as x@contoso.com; STOREDRV.Submission\r\n"
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "scope", "state"),
+    [
+        ("starttls", b"454 4.7.0 TLS not available\r\n", "later", "waiting"),
+        ("starttls", Do.CLOSE, "later", "waiting"),
+        ("starttls", Do.STALL, "later", "waiting"),
+        ("login", REPLIES["535"], "stop", "waiting"),
+        ("login", REPLIES["550 5.7.30"], "stop", "waiting"),
+        ("login", b"454 4.7.0 Temporary authentication failure\r\n", "later", "waiting"),
+        ("login", Do.CLOSE, "later", "waiting"),
+        ("login", Do.STALL, "later", "waiting"),
+        ("mail", REPLIES["530"], "stop", "waiting"),
+        ("mail", REPLIES["451 5.7.3"], "configuration", "waiting"),
+        ("mail", REPLIES["421 4.7.66"], "configuration", "waiting"),
+        ("rcpt", REPLIES["451 4.7.500"], "throttled", "waiting"),
+        ("rcpt", REPLIES["550 5.7.64"], None, "held"),
+        ("dot", REPLIES["550 5.2.251"], "hours", "waiting"),
+        ("dot", REPLIES["432"], "throttled", "waiting"),
+        ("dot", QUOTA, "hours", "waiting"),
+        ("dot", SEND_AS, None, "failed"),
+        ("dot", REPLIES["550"], None, "failed"),
+    ],
+)
+def test_what_office_365_refuses_stops_the_route_or_the_mail(
+    stage: str, step: Step, scope: str | None, state: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        side, folder = OtherSide(at(stage, step)), tmp_path / "tls"
+        async with side.running(folder):
+            tables = [signed_in(side.port, folder)]
+            async with at_work(tmp_path, tables, side, bounce="none") as house:
+                [mail] = await house.send("one")
+                await house.on(15 * MINUTE)
+                now, health = house.now(mail), house.lanes["office"].health
+                assert (health.scope, now.state) == (scope, state), (health, now.why)
+                assert now.why
+                assert len(side.logins) <= 3 if scope in ("stop", "hours", "configuration") else len(side.logins) <= 6
+                assert now.deferrals == 0 if scope is not None else True
+                side.answer = lambda moment: None
+                spool.ask_for_route(house.folder, "office", house.wall())
+                spool.release(house.folder, now)
+                await house.on(4 * HOUR)
+                assert side.subjects == ([] if state == "failed" else ["one"])
+
+    run(scenario())
