@@ -62,7 +62,9 @@ def test_all_of_a_mail_is_on_the_disk_before_its_250(relay: RelayProcess, tmp_pa
         written = [at for at, (name, said) in enumerate(between) if name == "pwrite64" and "relayprobe.db-wal>" in said]
         synced = [at for at, (name, said) in enumerate(between) if "sync" in name and "relayprobe.db-wal>" in said]
         assert max(written) < max(synced)
-        files = [at for at, (name, said) in enumerate(between) if name == "fsync" and re.search(r"bodies/\w+\.1>", said)]
+        files = [
+            at for at, (name, said) in enumerate(between) if name == "fsync" and re.search(r"bodies/\w+\.1>", said)
+        ]
         folders = [at for at, (name, said) in enumerate(between) if name == "fsync" and "/bodies>" in said]
         assert (len(files), len(folders)) == (large, large)
         if large:
