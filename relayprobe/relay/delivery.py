@@ -379,7 +379,9 @@ class Delivery:
 
     def _too_old(self, now: float) -> None:
         common = self._common
-        for mail in common.spool.expired(now - self._lifetime):
+        # A route that is stopped is no fault of its mail: it is kept until somebody has seen to the route.
+        stopped = [name for name, lane in self._lanes.items() if lane.health.scope in ("stop", "configuration")]
+        for mail in common.spool.expired(now - self._lifetime, stopped):
             why = f"it could not be delivered within {self._lifetime / DAY:.3g} days; last: {mail.why or 'no reply'}"
             if mail.id not in self._giving_up and not mail.at_once:
                 self._giving_up.add(mail.id)

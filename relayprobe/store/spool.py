@@ -399,10 +399,13 @@ class Spool:
         oldest = self._select(f"SELECT {_COLUMNS} FROM mails {such} ORDER BY arrived LIMIT 1", [*states, before])
         return next(((int(count), self._whole(record)) for record in oldest), None)
 
-    def expired(self, before: float, limit: int = 100) -> list[Mail]:
-        """Waiting mails that arrived before a time."""
-        sql = f"SELECT {_COLUMNS} FROM mails WHERE state = 'waiting' AND arrived < ? ORDER BY arrived LIMIT ?"
-        return [self._whole(record) for record in self._select(sql, [before, limit])]
+    def expired(self, before: float, but_of: Sequence[str] = (), limit: int = 100) -> list[Mail]:
+        """Waiting mails that arrived before a time, but for those of some routes."""
+        sql = (
+            f"SELECT {_COLUMNS} FROM mails WHERE state = 'waiting' AND arrived < ? "
+            f"AND route NOT IN ({', '.join('?' * len(but_of))}) ORDER BY arrived LIMIT ?"
+        )
+        return [self._whole(record) for record in self._select(sql, [before, *but_of, limit])]
 
     def mail(self, id: str) -> Mail | None:
         """The mail of that id."""

@@ -280,6 +280,24 @@ def test_what_is_too_old_is_given_up_and_told_once(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_mail_of_a_route_that_is_stopped_is_kept_beyond_its_lifetime(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        side, folder = OtherSide(at("login", REPLIES["535"])), tmp_path / "tls"
+        async with (
+            side.running(folder),
+            at_work(tmp_path, [signed_in(side.port, folder)], side, lifetime="1h") as house,
+        ):
+            [mail] = await house.send("one")
+            await house.on(3 * DAY, step=HOUR)
+            assert house.now(mail).state == "waiting"
+            assert "given-up" not in house.kinds()
+            side.answer = lambda moment: None
+            await house.on(DAY, step=HOUR)
+            assert house.now(mail).state == "delivered"
+
+    run(scenario())
+
+
 def test_a_report_that_cannot_be_delivered_is_not_reported(tmp_path: Path) -> None:
     async def scenario() -> None:
         side = OtherSide(at("rcpt", REPLIES["550"]))
