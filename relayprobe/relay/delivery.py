@@ -17,7 +17,7 @@ from relayprobe.relay.lane import STORE_TROUBLE, Common, Lane
 from relayprobe.relay.pace import Jumps, backoff
 from relayprobe.relay.routes import Candidate, Route, by_mailbox, first_match, serves
 from relayprobe.relay.sending import Connector, Result
-from relayprobe.store import Mail, StoreError
+from relayprobe.store import Mail, StoreDamaged, StoreError
 from relayprobe.store import spool as changes
 from relayprobe.store.spool import Statement, Wanted
 
@@ -305,6 +305,8 @@ class Delivery:
                 self._look()
             except StoreError as error:
                 log.error("cannot read the queue", error=str(error))
+                if isinstance(error, StoreDamaged):
+                    self._common.store.doubt()
             except Exception:
                 log.exception("the watch stumbled")
 

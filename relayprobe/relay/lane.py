@@ -25,7 +25,7 @@ from relayprobe.relay.occasions import Notice
 from relayprobe.relay.pace import Bucket, Days, backoff
 from relayprobe.relay.routes import Route, by_mailbox
 from relayprobe.relay.sending import Connection, Connector, Result, RouteFailed, RouteTrouble
-from relayprobe.store import Attempt, Mail, Spool, Store, StoreError
+from relayprobe.store import Attempt, Mail, Spool, Store, StoreDamaged, StoreError
 from relayprobe.store import spool as changes
 from relayprobe.store.spool import Statement
 
@@ -229,6 +229,8 @@ class Lane:
                 wait = self._begin_what_may_go()
             except StoreError as error:
                 log.error("cannot read the queue", route=self.route.name, error=str(error))
+                if isinstance(error, StoreDamaged):
+                    self._common.store.doubt()
                 wait = STORE_TROUBLE
             except Exception:
                 log.exception("the lane stumbled", route=self.route.name)

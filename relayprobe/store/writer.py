@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition, Lock, Thread
@@ -26,7 +26,7 @@ from relayprobe.store.folder import BodyFile
 from relayprobe.store.log import mend
 from relayprobe.store.retention import Retention, Trim, sweep
 from relayprobe.store.row import SESSION_ID, Row, host_of
-from relayprobe.store.schema import Synchronous, open_to_write, transaction
+from relayprobe.store.schema import Synchronous, open_to_read, open_to_write, transaction
 from relayprobe.store.spool import Mail, Statement, has_text, put, recover, salvage
 
 LINGER = 0.25
@@ -158,6 +158,7 @@ class Store:
         self._grown = 0  # octets stored since the last sweep
         self._finished = 0  # sessions finished since the last sweep
         self._closing = False
+        self._doubted = False
 
         self._sweep: Iterator[None] | None = None
         self._sweep_for: list[Future[None]] = []
@@ -252,6 +253,13 @@ class Store:
             self._hurry()
         return future
 
+    def doubt(self) -> None:
+        """Somebody has met damage in reading: look the database through, and set it aside if it is so. A large one is
+        not looked through when it is opened, and what is written may never touch the damaged place."""
+        with self._changed:
+            self._doubted = True
+            self._hurry()
+
     @property
     def backlog(self) -> int:
         """Octets handed over and not yet committed, about."""
@@ -312,6 +320,8 @@ class Store:
                 batch = self._take() if self._until_due() <= 0 else None
                 closing = self._closing
             began = time.perf_counter()
+            if self._doubted:
+                self._look_through()
             if batch is not None:
                 self._commit(batch)
             if closing:
@@ -542,6 +552,26 @@ class Store:
             self._connection.close()
         self._connection = self._start_new()
         self._lost = False
+
+    def _look_through(self) -> None:
+        self._doubted = False
+        if self._lost:
+            return
+        try:  # with another connection, for this one may have read the page before
+            with closing(open_to_read(self._folder)) as anew:
+                (found,) = anew.execute("PRAGMA integrity_check(1)").fetchone()
+        except StoreDamaged as error:
+            found = str(error)
+        except (StoreError, sqlite3.Error) as error:
+            if not is_damage(error):
+                return
+            found = str(error)
+        if found == "ok":
+            return
+        try:
+            self._begin_anew(StoreDamaged(f"the database in {self._folder} is damaged"))
+        except (StoreError, sqlite3.Error) as error:
+            self._tell(in_words(error, self._folder))
 
     def _start_new(self) -> sqlite3.Connection:
         now = self._clock()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,47 @@ def test_what_the_disk_has_damaged_is_set_aside_and_the_rest_is_delivered(relay:
     said = again.log.read_text()
     assert "the log of the database" in said
     assert "Traceback" not in said
+
+
+def test_damage_in_a_large_database_is_met_and_the_rest_is_delivered(relay: RelayProcess, tmp_path: Path) -> None:
+    """One too large to be looked through as a whole at the start; a page of the mails is overwritten."""
+    given = numbered(60, 4, large=0)
+    relay.start()
+    with Device(relay.port) as device:
+        for one in given:
+            assert device.send(one).startswith("250")
+    assert relay.stop() == 0
+    file = relay.data / "relayprobe.db"
+    with closing(sqlite3.connect(file)) as base:
+        base.execute("CREATE TABLE pad (octets BLOB)")
+        base.execute("INSERT INTO pad VALUES (zeroblob(80000000))")
+        base.commit()
+    raw = file.read_bytes()
+    leaves = [
+        at for at in range(0, 2**21, 4096) if raw[at] == 0x0D and b'"crlf",{' in raw[at : at + 4096]
+    ]  # of `mails`
+    with file.open("r+b") as damaged:
+        damaged.seek(leaves[len(leaves) // 2])
+        damaged.write(b"\xff" * 4096)
+
+    sink = Sink(tmp_path)
+    again = RelayProcess(tmp_path, sink.port)
+    try:
+        again.start()
+        until(lambda: "mails to be sent were carried over" in again.log.read_text())
+        until(lambda: again.queue() == [])
+        late = message("late", b"it goes on\r\n")
+        with Device(again.port) as device:
+            assert device.send(late).startswith("250")
+        sink.wait_for({"late"})
+        assert again.stop() == 0
+    finally:
+        again.end()
+        sink.close()
+    assert len(sink.ids()) > len(given) // 2
+    digests = {one.id: one.digest for one in (*given, late)}
+    assert all(one.digest == digests[one.id] for one in sink.arrived())
+    assert "Traceback" not in again.log.read_text()
 
 
 def flip(path: Path, where: float) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from relayprobe.store import Row, Store, StoreError, folder
+from relayprobe.store import Row, Store, StoreDamaged, StoreError, folder
+from relayprobe.store.folder import DATABASE
 from tests.store.data_folder import Desk
 from tests.store.test_spool import TEXT, mail, open_spool, take
 
@@ -104,3 +105,29 @@ def test_who_reads_goes_on_with_the_database_that_takes_the_place_of_a_damaged_o
     take(store, row, mail("b-1"))
     assert sorted(one.id for one in queue.mails()) == ["a-1", "b-1"]
     assert sorted(one.id for one in archive.sessions()) == ["a", "b"]
+
+
+def test_damage_that_a_reader_meets_is_looked_for_and_set_aside(desk: Desk, row: Rows) -> None:
+    """What is written may never touch the damaged place, and the queue could not be read for ever."""
+    many = [mail(f"m{number:02}-1") for number in range(60)]
+    store = desk.store()
+    take(store, row, *many)
+    store.close()
+    store = desk.store()
+    raw = (desk.folder / DATABASE).read_bytes()
+    leaves = [at for at in range(0, len(raw), 4096) if raw[at] == 0x0D and b'"crlf",{' in raw[at : at + 4096]]
+    with (desk.folder / DATABASE).open("r+b") as file:
+        file.seek(leaves[len(leaves) // 2])
+        file.write(b"\xff" * 4096)
+    queue = open_spool(desk)
+    with pytest.raises(StoreDamaged):
+        list(queue.mails())
+    store.doubt()
+    store.flushed().result(10)
+    assert [type(error) for error in desk.errors] == [StoreDamaged]
+    left = list(queue.mails())
+    assert len(many) // 2 < len(left) < len(many)
+    assert {one.id for one in left} <= {one.id for one in many}
+    store.doubt()  # it is sound now
+    store.flushed().result(10)
+    assert len(desk.errors) == 1
