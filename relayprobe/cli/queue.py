@@ -80,13 +80,7 @@ def list_(
         found = list(objects)
         if not found:
             terminal.line(("good", "Nothing is waiting."))
-        else:
-            terminal.lines(list_lines(found, time.time()))
-        for name, record in sorted(spool.route_records().items()):
-            if record.get("state", "ok") != "ok":
-                from relayprobe.report.visible import visible
-
-                terminal.line(("warning", f"Route {name} is {record['state']}: {visible(str(record.get('why')))}"))
+        terminal.lines(list_lines(found, time.time(), spool.route_records()))
 
 
 @command.command("show")

@@ -7,7 +7,7 @@ What is shown are the objects of `queue list --json` and `queue show --json`, so
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,16 +35,26 @@ RESULTS = {
 _STYLE = {"delivered": "good", "refused": "error", "unknown": "warning", "interrupted": "warning", "mixed": "warning"}
 
 
-def list_lines(mails: Iterable[Mapping[str, Any]], now: float) -> Iterator[Styled]:
-    """The queue, a line for each mail and a second one for why it is there."""
-    yield "heading", f"{'ID':14}{'STATE':10}{'TRIED':>5}  {'NEXT':10}{'ROUTE':12}FROM, TO"
+def list_lines(
+    mails: Sequence[Mapping[str, Any]], now: float, routes: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Styled]:
+    """The queue, a line for each mail and a second one for why it is there; then the routes that cannot.
+
+    `routes`: what is remembered of each.
+    """
+    until = {name: float(record.get("until") or 0.0) for name, record in routes.items()}
+    if mails:
+        yield "heading", f"{'ID':14}{'STATE':10}{'TRIED':>5}  {'NEXT':10}{'ROUTE':12}FROM, TO"
     for mail in mails:
         to = ", ".join(map(visible, mail["recipients"][:3])) + (", ..." if len(mail["recipients"]) > 3 else "")
-        upcoming = _until(mail["next"], now) if mail["state"] == "waiting" else "-"
+        upcoming = _until(max(mail["next"], until.get(mail["route"], 0.0)), now) if mail["state"] == "waiting" else "-"
         head = f"{mail['id']:14}{mail['state']:10}{mail['attempts']:5}  {upcoming:10}{visible(mail['route']):12}"
         yield STATES.get(mail["state"], ""), f"{head}{visible(mail['sender']) or '<>'} -> {to}"
-        if why := mail["why"] or mail["last_reply"]:
-            yield from _wrapped("info", visible(why), " " * 14)
+        if why := mail["last_reply"] or mail["why"]:
+            yield "info", " " * 14 + textwrap.shorten(visible(why), WIDTH - 14, placeholder=" ...")
+    for name, record in sorted(routes.items()):
+        if record.get("state", "ok") != "ok":
+            yield from _wrapped("warning", visible(str(record.get("why"))), f"Route {name} is {record['state']}: ")
 
 
 def mail_lines(mail: Mapping[str, Any]) -> Iterator[Styled]:
