@@ -39,21 +39,20 @@ def command(
             thing = report_object(
                 replace(whole, mode=mode or whole.mode), judgement.findings, judgement.verdicts, judgement.advice
             )
-            thing["sent_on"] = _sent_on(data_folder(config, data), row.id)
+            thing["sent_on"] = sent_on(data_folder(config, data), row.id)
             json.dump(thing, sys.stdout)
             sys.stdout.write("\n")
             return
         unfinished = stored.unfinished_bodies(row.id)
     terminal = Terminal(no_color)
-    sent_on = _sent_on(data_folder(config, data), row.id)
     terminal.lines(report(judgement.session, judgement.findings, judgement.verdicts, judgement.advice))
-    terminal.lines(forwarded_lines(sent_on))
+    terminal.lines(forwarded_lines(sent_on(data_folder(config, data), row.id)))
     for n in unfinished:
         where = data_folder(config, data) / "bodies" / f"{row.id}.{n}"
         terminal.line(("warning", f"A message was arriving when the session broke off; what came of it is in {where}"))
 
 
-def _sent_on(folder: Path, session: str) -> list[dict[str, Any]]:
+def sent_on(folder: Path, session: str) -> list[dict[str, Any]]:
     """What became of a session's mail, where it came through the relay."""
     from relayprobe.cli.queued import whole_object
     from relayprobe.store import Spool

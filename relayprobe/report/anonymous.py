@@ -67,6 +67,9 @@ _COMMON = frozenset(
 )
 """Words of replies. Where one of them is a name too, it tells nothing there."""
 
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NO_GUID = "00000000-0000-0000-0000-000000000000"
+
 _ADDRESS = r"(?P<local>[^\s<>()\[\]:;,\"'`\\@]+)@(?P<at>\[[^\]\s]*\]|[^\s<>()\[\]:;,\"'`\\@]+)"
 _IP = (
     r"(?P<ip>(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)"
@@ -121,6 +124,18 @@ class Anonymous:
             return {key: value if key == "id" else self.thing(value) for key, value in thing.items()}
         if isinstance(thing, (list, tuple)):
             return [self.thing(one) for one in thing]
+        return thing
+
+    def settings(self, thing: Any) -> Any:
+        """The same in settings, keys included, for accounts are keys. Paths and numbers of tenants are masked."""
+        if isinstance(thing, str):
+            if "/" in thing and _ip(thing.partition("/")[0]) is None:
+                return masked(thing)
+            return _GUID.sub(_NO_GUID, self.text(thing))
+        if isinstance(thing, Mapping):
+            return {self.text(key): self.settings(value) for key, value in thing.items()}
+        if isinstance(thing, (list, tuple)):
+            return [self.settings(one) for one in thing]
         return thing
 
     def octets(self, raw: bytes) -> bytes:

@@ -69,16 +69,17 @@ _ENDS = {
 
 def event_line(event: Event, server: str = "relayprobe", client: str = "the device") -> Styled:
     """One event as one line. `server`: who answered; `client`: who was answered."""
-    mark, style, words = _event(event, server, client)
+    mark, style, words = event_parts(event, server, client)
     return style, f"{event.at:11.6f} {mark}  {words}"
 
 
 def event_words(event: Event, server: str = "relayprobe", client: str = "the device") -> str:
     """An event in words, without its time and mark."""
-    return _event(event, server, client)[2]
+    return event_parts(event, server, client)[2]
 
 
-def _event(event: Event, server: str, client: str) -> tuple[str, str, str]:
+def event_parts(event: Event, server: str = "relayprobe", client: str = "the device") -> tuple[str, str, str]:
+    """One event as its mark, its style and its words."""
     match event:
         case Line(sender=sender, raw=raw, tls=tls, omitted=omitted):
             more = f" [{omitted:,} octets more]" if omitted else ""
