@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FORMS = ("text", "json", "html", "eml", "pcapng", "bundle")
 BINARY = ("pcapng", "bundle")
+FILES = ("version.txt", "report.html", "transcript.txt", "session.json", "hello.bin", "settings.json")
+"""What is in a bundle, besides messages."""
 
 
 @click.command("export")

@@ -197,7 +197,7 @@ class Anonymous:
             return name.replace(whole[0], self._made_up(whole))
         if name.startswith("[") and _NAMES.search(name):
             return self.text(name)
-        if re.fullmatch(r"[\w-]*[^\W_][\w-]*", name):
+        if re.fullmatch(r"[^\W_](?:[\w-]*[^\W_])?", name):
             return self._host(name)
         return re.sub(r"[^\W_]+", lambda run: run[0] if run[0].isdigit() else self._host(run[0]), name)
 
