@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from relayprobe.cli import VERBS, main
+from relayprobe.cli.export import FILES, FORMS
 from relayprobe.cli.judging import judge
 from relayprobe.relay.repair.terms import REPAIRS
 from relayprobe.report.manual import document
@@ -146,6 +147,13 @@ def test_the_limits_in_the_readme_are_the_defaults() -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     assert [verb for verb in VERBS if f"`relayprobe {verb}" not in README.read_text()] == []
+
+
+def test_every_form_of_an_export_is_in_the_readme() -> None:
+    part = README.read_text().partition("## Hand it over\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", part, re.M) == list(FORMS)
+    bundle = next(row for row in part.splitlines() if row.startswith("| `bundle`"))
+    assert set(re.findall(r"`([\w-]+\.\w+)`", bundle)) == set(FILES)
 
 
 def commands(path: Path) -> list[list[str]]:

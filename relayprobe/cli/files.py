@@ -1,5 +1,5 @@
-"""Sessions from files: an export, a dialogue that another tool printed, a capture of packets. The form is told by the
-content, not by the name."""
+"""Sessions from files: an export, a bundle, a dialogue that another tool printed, a capture of packets. The form is
+told by the content, not by the name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 
 from relayprobe.cli.judging import Judgement, judge
 from relayprobe.cli.options import fail
-from relayprobe.report.objects import NotASession, session_from_object
+from relayprobe.report.objects import NotASession, session_from_object, visits_from_object
 from relayprobe.report.visible import visible
 from relayprobe.wire import pasted
 from relayprobe.wire.session import Session, Site, session_of
@@ -28,7 +28,8 @@ MOST_DEVICES = 10_000
 """Devices of a capture whose visits are remembered."""
 
 STDIN = "-"
-_PACKED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"(\xb5": "unzstd", b"BZ": "bunzip2"}
+_ZIP = b"PK\x03\x04"
+_PACKED = {b"\x1f\x8b": "gunzip", b"(\xb5": "unzstd", b"BZ": "bunzip2"}
 _WAY_OUT = "give it what `relayprobe export` wrote, the output of a mail tool such as swaks, or a pcap file"
 
 
@@ -58,6 +59,10 @@ def judgements_in(
         source = _Begun(begin, file)
         if looks_like_capture(begin):
             yield from _in_capture(source, shown, mode, site, ports)
+            return
+        if begin == _ZIP:
+            visits, session = _in_bundle(source, shown)
+            yield judge(replace(session, site=site or session.site), within(visits, session), mode)
             return
         if unpack := _PACKED.get(begin[:2]):
             fail(f"{shown} is compressed: unpack it first, with {unpack}")
@@ -99,6 +104,20 @@ def _in_export(data: bytes, shown: str) -> list[Session]:
         fail(f"{shown} is not an exported session: {error.why}")
     except (ValueError, RecursionError) as error:
         fail(f"{shown} is not an exported session: {error}; {_WAY_OUT}")
+
+
+def _in_bundle(source: _Begun, shown: str) -> tuple[tuple[Visit, ...], Session]:
+    """The session of a bundle, and the device's other visits."""
+    from relayprobe.cli.bundle import session_in
+
+    data = session_in(source, shown)
+    session, *more = _in_export(data, shown)
+    if more:
+        fail(f"{shown} is not a bundle: its session.json has more than one session in it")
+    try:
+        return visits_from_object(json.loads(data)), session
+    except NotASession as error:
+        fail(f"{shown} is not an exported session: {error.why}")
 
 
 def _in_text(data: bytes, shown: str) -> list[Session]:

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A session and all that is said of it."""
+    """A session and all that is said of it. `visits`: the device's others that were in view."""
 
     session: Session
     findings: tuple[Finding, ...]
     verdicts: tuple[Verdict, ...]
     advice: Advice
+    visits: tuple[Visit, ...] = ()
 
 
 def judge(session: Session, visits: Sequence[Visit] = (), mode: str | None = None) -> Judgement:
@@ -37,7 +38,7 @@ def judge(session: Session, visits: Sequence[Visit] = (), mode: str | None = Non
         session = replace(session, mode=mode)
     findings = diagnose(session, visits)
     judged = verdicts(session, visits)
-    return Judgement(session, findings, judged, advise(session, findings, judged, visits))
+    return Judgement(session, findings, judged, advise(session, findings, judged, visits), tuple(visits))
 
 
 def judge_stored(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,3 +55,15 @@ def attempt_object(attempt: Attempt) -> dict[str, Any]:
         "repairs": list(attempt.repairs),
         "dialogue": [json.loads(event) for event in attempt.dialogue],
     }
+
+
+def sent_on(folder: Path, session: str) -> list[dict[str, Any]]:
+    """What became of a session's mail, where it came through the relay."""
+    from relayprobe.store import Spool
+    from relayprobe.store.spool import EVERY, Wanted
+
+    spool = Spool.open(folder)
+    try:
+        return [whole_object(spool, mail) for mail in spool.mails(Wanted(EVERY, session=session))]
+    finally:
+        spool.close()

@@ -6,11 +6,11 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from relayprobe.cli.options import archive, common, data_folder, option
+from relayprobe.cli.queued import sent_on
 from relayprobe.cli.terminal import Terminal
 
 MODES = click.Choice(["submission", "direct-send", "connector"])
@@ -39,28 +39,14 @@ def command(
             thing = report_object(
                 replace(whole, mode=mode or whole.mode), judgement.findings, judgement.verdicts, judgement.advice
             )
-            if sent_on := _sent_on(data_folder(config, data), row.id):
-                thing["sent_on"] = sent_on
+            thing["sent_on"] = sent_on(data_folder(config, data), row.id)
             json.dump(thing, sys.stdout)
             sys.stdout.write("\n")
             return
         unfinished = stored.unfinished_bodies(row.id)
     terminal = Terminal(no_color)
     terminal.lines(report(judgement.session, judgement.findings, judgement.verdicts, judgement.advice))
-    terminal.lines(forwarded_lines(_sent_on(data_folder(config, data), row.id)))
+    terminal.lines(forwarded_lines(sent_on(data_folder(config, data), row.id)))
     for n in unfinished:
         where = data_folder(config, data) / "bodies" / f"{row.id}.{n}"
         terminal.line(("warning", f"A message was arriving when the session broke off; what came of it is in {where}"))
-
-
-def _sent_on(folder: Path, session: str) -> list[dict[str, Any]]:
-    """What became of a session's mail, where it came through the relay."""
-    from relayprobe.cli.queued import whole_object
-    from relayprobe.store import Spool
-    from relayprobe.store.spool import EVERY, Wanted
-
-    spool = Spool.open(folder)
-    try:
-        return [whole_object(spool, mail) for mail in spool.mails(Wanted(EVERY, session=session))]
-    finally:
-        spool.close()

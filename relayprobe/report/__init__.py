@@ -1,1 +1,1 @@
-"""What is told of a session: text, JSON, mail. Pure: it returns what is to be shown, and shows nothing."""
+"""What is told of a session, in all forms. Pure: it returns what is to be shown, and shows nothing."""

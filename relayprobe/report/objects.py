@@ -15,6 +15,7 @@ from relayprobe.report.unseen import unseen
 from relayprobe.wire.codec import from_object, to_object
 from relayprobe.wire.events import TlsHello
 from relayprobe.wire.session import Session, Site, Source, session_of
+from relayprobe.wire.visit import Visit
 
 FORMAT = "relayprobe-session-1"
 
@@ -122,6 +123,35 @@ def session_from_object(thing: Mapping[str, Any]) -> Session:
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise NotASession(str(error)) from None
+
+
+def visit_object(visit: Visit) -> dict[str, Any]:
+    """Another visit of the device."""
+    return asdict(visit)
+
+
+def visits_from_object(thing: Mapping[str, Any]) -> tuple[Visit, ...]:
+    """The visits of the device that are kept beside a session in a bundle. Raises NotASession."""
+    try:
+        return tuple(_visit(one) for one in thing.get("visits") or ())
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise NotASession(f"its visits cannot be read: {error}") from None
+
+
+def _visit(thing: Mapping[str, Any]) -> Visit:
+    user, ended, refusal = thing.get("user"), thing.get("ended"), thing.get("refusal")
+    return Visit(
+        id=str(thing["id"]),
+        started=float(thing["started"]),
+        ended=None if ended is None else float(ended),
+        name=str(thing.get("name", "")),
+        user=None if user is None else str(user),
+        mails=tuple(map(float, thing.get("mails", ()))),
+        refusal=None if refusal is None else str(refusal),
+        tls_failed=thing.get("tls_failed") is True,
+        pop3=thing.get("pop3") is True,
+        pop3_login=thing.get("pop3_login") is True,
+    )
 
 
 def site_from_object(thing: Mapping[str, Any]) -> Site:

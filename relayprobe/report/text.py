@@ -69,17 +69,24 @@ _ENDS = {
 
 def event_line(event: Event, server: str = "relayprobe", client: str = "the device") -> Styled:
     """One event as one line. `server`: who answered; `client`: who was answered."""
-    mark, style, words = _event(event, server, client)
+    mark, style, words = event_parts(event, server, client)
     return style, f"{event.at:11.6f} {mark}  {words}"
 
 
-def _event(event: Event, server: str, client: str) -> tuple[str, str, str]:
+def event_words(event: Event, server: str = "relayprobe", client: str = "the device") -> str:
+    """An event in words, without its time and mark."""
+    return event_parts(event, server, client)[2]
+
+
+def event_parts(event: Event, server: str = "relayprobe", client: str = "the device") -> tuple[str, str, str]:
+    """One event as its mark, its style and its words."""
     match event:
         case Line(sender=sender, raw=raw, tls=tls, omitted=omitted):
             more = f" [{omitted:,} octets more]" if omitted else ""
             return MARKS[sender, tls], sender, visible_line(raw) + more
         case Credentials(raw=raw, tls=tls):
-            return MARKS["client", tls], "client", visible_line(raw) + _about(event)
+            about = secret_words(event)
+            return MARKS["client", tls], "client", visible_line(raw) + (f"  [{about}]" if about else "")
         case Body():
             how = _ENDS[event.end]
             size = "of unknown size" if event.purged and not event.size else f"{event.size:,} octets"
@@ -117,8 +124,8 @@ def _event(event: Event, server: str, client: str) -> tuple[str, str, str]:
             return "***", "info", f"{lost:,} octets of {who} are missing in the capture"
 
 
-def _about(said: Credentials) -> str:
-    """What the mask hides, as far as it may be told."""
+def secret_words(said: Credentials) -> str:
+    """What the mask hides, as far as it may be told; empty where there is nothing to tell."""
     facts = []
     if said.stage == "stray":
         facts.append("not a command: perhaps a piece of a password")
@@ -132,7 +139,7 @@ def _about(said: Credentials) -> str:
         facts.append("empty password" if said.secret.empty else "password hidden")
         if said.secret.likeness not in (None, "equal"):
             facts.append("not the expected one")
-    return f"  [{', '.join(facts)}]" if facts else ""
+    return ", ".join(facts)
 
 
 def hello_words(event: TlsHello) -> str:

@@ -1,4 +1,5 @@
-"""Our own export as text, `relayprobe export --as text`, read back into events."""
+"""Our own export as text, `relayprobe export --as text`, read back into events. An export as packets has some of its
+words in comments."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from relayprobe.wire.events import (
     HelloMoment,
     Missing,
     Side,
+    TlsFailed,
     TlsHello,
+    TlsUp,
 )
 from relayprobe.wire.hello import ClientHello
 from relayprobe.wire.retold import Reader, octets
@@ -25,10 +28,11 @@ from relayprobe.wire.tls_names import VERSIONS
 _LINE = re.compile(r"\s*(?P<at>\d+\.\d{6}) (?P<mark>->|<-|~>|<~|===|\*\*\*)  (?P<said>.*)")
 _HEAD = re.compile(r"Session \S+ from (\S+)$")
 _CONNECTED = re.compile(r"(\S*) connected to (\S*)$")
-_ABOUT = re.compile(
-    r"  \[((?:user |empty user|password hidden|empty password|not base64|not a command|left unfinished).*)\]$"
+ABOUT = re.compile(
+    r"\[((?:user |empty user|(?:password|secret) hidden|empty password|not base64|not a command|left unfinished).*)\]$"
 )
-_MESSAGE = re.compile(r"\[message: (?:([\d,]{1,20}) octets|of unknown size) in ([\d.]{1,12}) s, (.*)\]$")
+MESSAGE = re.compile(r"\[message: (?:([\d,]{1,20}) octets|of unknown size) in ([\d.]{1,12}) s, (.*)\]$")
+_ABOUT = re.compile("  " + ABOUT.pattern)
 _HELLO = re.compile(r"TLS hello: (.*)")
 _UP = re.compile(r"TLS is up(?:: (\S+) with (\S+))?$")
 _FAILURE = re.compile(r"TLS failed: (.*) ended the handshake: (.*?)(?: \(alert (\d{1,3})\))?$")
@@ -48,6 +52,15 @@ _HOW: tuple[tuple[str, ClosedHow], ...] = (
     ("was stopped", "shutdown"),
     ("TLS had failed", "failed"),
 )
+LEFT_OUT = "Left out here: "
+"""In an export as packets: a reply of the server that no packet has."""
+
+HELLO = "The octets of the hello: "
+"""In the same: those of the hello that is told above, in hex."""
+
+SECRET = "Known of the password: "
+"""In the same: what may be known of a password, as JSON."""
+
 _NUMBERS = {name: number for number, name in VERSIONS.items()}
 
 
@@ -83,7 +96,7 @@ def _step(reader: Reader, mark: str, said: str) -> None:
         reader.server(text, mark == "<~", end)
         return
     in_tls = mark == "~>"
-    if message := _MESSAGE.fullmatch(said):
+    if message := MESSAGE.fullmatch(said):
         ending: BodyEnd = next((how for words, how in _ENDS if message[3].startswith(words)), "crlf")
         refused = message[3].endswith("DATA had been refused")
         reader.message(_number(message[1] or ""), ending, float(message[2]), refused=refused)
@@ -113,24 +126,37 @@ def _ended(said: str) -> tuple[str, bytes]:
 
 def _state(reader: Reader, said: str) -> None:
     """What is no line in our own export."""
-    at = reader.at
+    match event_in(reader.at, said):
+        case TlsUp(version=version, cipher=cipher):
+            reader.tls_up(version, cipher)
+        case TlsFailed(by=by, reason=reason, alert=alert):
+            reader.tls_failed(by, reason, alert)
+        case None:
+            pass
+        case event:
+            reader.add(event)
+
+
+def event_in(at: float, said: str) -> Event | None:
+    """The event that words of our own exports tell of; None for words that tell of none."""
     if found := _CONNECTED.fullmatch(said):
-        reader.add(Connected(at, found[1], found[2]))
-    elif found := _HELLO.fullmatch(said):
-        reader.add(_hello(at, found[1]))
-    elif found := _UP.fullmatch(said):
-        reader.tls_up(found[1] or "", found[2] or "")
-    elif found := _FAILURE.fullmatch(said):
-        reader.tls_failed(_side(found[1]), found[2], int(found[3]) if found[3] else None)
-    elif found := _ENCRYPTED.match(said):
-        reader.add(Encrypted(at, at, _number(found[1]), _number(found[2])))
-    elif said == "what came before is missing in the text":
-        reader.add(Missing(at, "server", 0))
-    elif found := _MISSING.fullmatch(said):
-        reader.add(Missing(at, _side(found[2]), _number(found[1])))
-    elif found := _CLOSED.fullmatch(said):
+        return Connected(at, found[1], found[2])
+    if found := _HELLO.fullmatch(said):
+        return _hello(at, found[1])
+    if found := _UP.fullmatch(said):
+        return TlsUp(at, found[1] or "", found[2] or "")
+    if found := _FAILURE.fullmatch(said):
+        return TlsFailed(at, _side(found[1]), found[2], int(found[3]) if found[3] else None)
+    if found := _ENCRYPTED.match(said):
+        return Encrypted(at, at, _number(found[1]), _number(found[2]))
+    if said == "what came before is missing in the text":
+        return Missing(at, "server", 0)
+    if found := _MISSING.fullmatch(said):
+        return Missing(at, _side(found[2]), _number(found[1]))
+    if found := _CLOSED.fullmatch(said):
         how: ClosedHow = next((how for words, how in _HOW if words in found[3]), "fin")
-        reader.add(Closed(at, _side(found[1]), "rst" if found[2] == "reset" else how))
+        return Closed(at, _side(found[1]), "rst" if found[2] == "reset" else how)
+    return None
 
 
 def _hello(at: float, words: str) -> TlsHello:

@@ -6,13 +6,35 @@ It is the same reader that follows the dialogue, so secrets are masked as ever. 
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from relayprobe.wire.codec import from_object
 from relayprobe.wire.dialogue import BodyPart, Dialogue, Output
-from relayprobe.wire.events import Closed, Connected, Encrypted, Event, HelloMoment, Line, Missing, Side, TlsUp
+from relayprobe.wire.events import (
+    MASK,
+    Body,
+    Closed,
+    Connected,
+    Credentials,
+    Encrypted,
+    Event,
+    HelloMoment,
+    Line,
+    Missing,
+    Secret,
+    Side,
+    TlsFailed,
+    TlsHello,
+    TlsUp,
+)
+from relayprobe.wire.exported import ABOUT, HELLO, LEFT_OUT, MESSAGE, SECRET, event_in
 from relayprobe.wire.handshake import TYPES, Handshake
-from relayprobe.wire.hello import looks_like_hello
+from relayprobe.wire.hello import HelloReader, looks_like_hello
+from relayprobe.wire.retold import STAND_IN, octets, told_of_secret
 
 MOST_EVENTS = 50_000
 """Events of one connection that are kept: a hundred times what a long session has."""
@@ -43,6 +65,10 @@ class Overheard:
         self._encrypted: dict[Side, int] = {"client": 0, "server": 0}
         self._up_at = self._last = 0.0
         self._first: Closed | None = None
+        self._about: str | None = None  # what our own export says of the secret that is hidden in what comes next
+        self._secret: Secret | None = None
+        self._hello: TlsHello | None = None
+        self._size: tuple[int, float] | None = None  # and of the message: its octets, and how long it took
 
     def heard(self, sender: Side, data: bytes, moment: float) -> None:
         """Octets of one side, at a Unix time."""
@@ -54,9 +80,74 @@ class Overheard:
         elif self._state == "handshake":
             self._shake(sender, data, at)
         elif self._state == "clear":
-            self._clear(sender, data, at, first=first)
+            if self._about is not None:
+                self._hidden(data, at)
+            else:
+                self._clear(sender, data, at, first=first)
         elif sender == "server" and data[:3].isdigit():
             self._say(sender, data, at)
+
+    def told(self, text: str, moment: float) -> None:
+        """What relayprobe has written beside a packet, in an export of its own: what no packet can tell."""
+        at = self._time(moment)
+        for line in text.split("\n"):
+            if line.startswith(LEFT_OUT):
+                self._say("server", octets(line.removeprefix(LEFT_OUT)) + b"\r\n", at)
+                if early := self._dialogue.behind_starttls():
+                    self._keep_all(self._dialogue.thrown_away(early, at))
+            elif line.startswith(HELLO):
+                self._whole_hello(line.removeprefix(HELLO))
+            elif found := ABOUT.fullmatch(line):
+                self._about = found[1]
+            elif line.startswith(SECRET):
+                self._secret = _secret_in(line.removeprefix(SECRET))
+            elif found := MESSAGE.fullmatch(line):
+                self._size = int(found[1].replace(",", "")) if found[1] else 0, float(found[2])
+            else:
+                self._state_told(event_in(at, line))
+
+    def _state_told(self, event: Event | None) -> None:
+        match event:
+            case Connected(peer=peer, listener=listener):
+                self.peer, self.listener = peer, listener
+                self.events[0] = event
+            case TlsHello():
+                self._hello = event
+            case TlsUp():
+                self._keep(event)
+                self._dialogue.secured()
+                self._state = "clear"
+            case TlsFailed():
+                if self._state == "handshake":
+                    self._keep_all(self._handshake.broken_off(event.by, event.reason, event.at)[:-1])  # the hello
+                self._keep(event)
+                self._state = "clear"
+            case Encrypted() | Missing():
+                self._keep(event)
+            case Closed():
+                self._first = event
+
+    def _whole_hello(self, digits: str) -> None:
+        """The octets of the hello that was told last, where they are not in the packet."""
+        if self._hello is None:
+            return
+        reader = HelloReader()
+        with contextlib.suppress(ValueError):
+            reader.feed(bytes.fromhex(digits))
+        found = replace(self._hello, raw=reader.raw, hello=reader.hello) if reader.done else self._hello
+        self._keep(found)
+        self._hello = None
+
+    def _hidden(self, data: bytes, at: float) -> None:
+        """A line of the device in which a secret is hidden: put to the reader with a stand-in for it."""
+        user, secret, valid = told_of_secret(self._about or "")
+        secret = self._secret or secret
+        self._about = self._secret = None
+        for event in self._dialogue.receive("client", data.replace(MASK, STAND_IN.encode()), at):
+            if isinstance(event, Credentials):
+                self._keep(replace(event, raw=data, user=user, secret=secret, valid_base64=valid))
+            else:
+                self._keep_all((event,))
 
     def missing(self, sender: Side, octets: int, moment: float) -> None:
         """Octets of one side are not in the capture."""
@@ -180,8 +271,12 @@ class Overheard:
         last = next((e for e in reversed(self.events) if isinstance(e, Line) and e.sender == "server"), None)
         return last is not None and last.raw.startswith(b"221")
 
-    def _keep_all(self, found: list[Output] | list[Event]) -> None:
+    def _keep_all(self, found: Sequence[Output]) -> None:
         for event in found:
+            if isinstance(event, Body) and self._size is not None:
+                (size, took), self._size = self._size, None
+                if size != event.size:  # what is left of it
+                    event = replace(event, size=size, until=event.at + took, purged=True)  # noqa: PLW2901
             if not isinstance(event, BodyPart):
                 self._keep(event)
 
@@ -191,3 +286,12 @@ class Overheard:
             return
         self.events.append(event)
         self.octets += 200 + len(getattr(event, "raw", b""))
+
+
+def _secret_in(text: str) -> Secret | None:
+    """What our own export says, as JSON, that is known of a password."""
+    with contextlib.suppress(ValueError, RecursionError):
+        thing = {"kind": "credentials", "at": 0.0, "raw": "", "stage": "password", "mechanism": "?"}
+        event = from_object(thing | {"secret": json.loads(text)})
+        return event.secret if isinstance(event, Credentials) else None
+    return None

@@ -28,6 +28,8 @@ _PCAPNG = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _RESOLUTION, _OFFSET = 9, 14  # options of an interface
+_COMMENT, _APPLICATION = 1, 4  # of a packet, and of a section
+_OURS = b"relayprobe "
 
 _Host = tuple[str, int]
 
@@ -44,6 +46,7 @@ class Segment:
     """One TCP segment. `at` is Unix time in seconds.
 
     `size` is the octets it carried, of which `data` may have only the beginning: a capture may cut its packets short.
+    `comment`: what relayprobe has written beside it, in an export of its own.
     """
 
     at: float
@@ -56,6 +59,7 @@ class Segment:
     syn: bool
     fin: bool
     rst: bool
+    comment: str = ""
 
 
 class NotACapture(Exception):
@@ -79,18 +83,19 @@ class Packets:
         self.damage: str | None = None
         self.frames = self.unreadable = self.shortened = 0
         self._file = file
+        self._ours = False
         self._begin = file.read(4)
         if not looks_like_capture(self._begin):
             raise NotACapture
 
     def __iter__(self) -> Iterator[Segment]:
-        for at, link, frame in self._pcap() if self._begin in _PCAP else self._pcapng():
+        for at, link, frame, comment in self._pcap() if self._begin in _PCAP else self._pcapng():
             self.frames += 1
             unframe = _LINKS.get(link)
             if unframe is None:
                 self.unreadable += 1
                 continue
-            segment = _segment(at, unframe, frame)
+            segment = _segment(at, unframe, frame, comment)
             if segment is not None:
                 self.shortened += segment.size > len(segment.data)
                 yield segment
@@ -106,7 +111,7 @@ class Packets:
             self.damage = f"the file breaks off within packet {self.frames + 1:,}"
         return None
 
-    def _pcap(self) -> Iterator[tuple[float, int, bytes]]:
+    def _pcap(self) -> Iterator[tuple[float, int, bytes, str]]:
         order, parts = _PCAP[self._begin]
         head = self._take(20)
         if head is None:
@@ -121,9 +126,9 @@ class Packets:
             frame = self._take(kept)
             if frame is None:
                 return
-            yield seconds + part / parts, link, frame
+            yield seconds + part / parts, link, frame, ""
 
-    def _pcapng(self) -> Iterator[tuple[float, int, bytes]]:
+    def _pcapng(self) -> Iterator[tuple[float, int, bytes, str]]:
         order = "<"
         interfaces: list[tuple[int, Callable[[int], float]]] = []
         last = 0.0
@@ -152,7 +157,9 @@ class Packets:
             if body is None:
                 return
             body = body[:-4]  # the size once more
-            if kind == _INTERFACE:
+            if kind == _SECTION:
+                self._ours = _option(order, body[12:], _APPLICATION).startswith(_OURS)
+            elif kind == _INTERFACE:
                 interfaces.append(_interface(order, body))
             elif kind in (_PACKET, _OLD_PACKET) and len(body) >= 20:
                 which, high, low, kept, _ = struct.unpack_from(order + "5I", body)
@@ -161,27 +168,38 @@ class Packets:
                 if which < len(interfaces):
                     link, seconds = interfaces[which]
                     last = seconds(high << 32 | low)
-                    yield last, link, body[20 : 20 + kept]
+                    comment = _option(order, body[20 + kept + -kept % 4 :], _COMMENT) if self._ours else b""
+                    yield last, link, body[20 : 20 + kept], comment.decode("utf-8", "replace")
             elif kind == _SIMPLE_PACKET and interfaces and len(body) >= 4:
-                yield last, interfaces[0][0], body[4 : 4 + struct.unpack_from(order + "I", body)[0]]
+                yield last, interfaces[0][0], body[4 : 4 + struct.unpack_from(order + "I", body)[0]], ""
             begin = self._file.read(1)
 
 
 def _interface(order: str, body: bytes) -> tuple[int, Callable[[int], float]]:
     """The kind of frames of an interface, and how its times become seconds."""
     link = struct.unpack_from(order + "H", body)[0] if len(body) >= 2 else -1
-    parts, offset, at = 10**6, 0, 8
-    while at + 4 <= len(body):
-        code, size = struct.unpack_from(order + "HH", body, at)
-        value = body[at + 4 : at + 4 + size]
+    parts, offset = 10**6, 0
+    for code, value in _options(order, body[8:]):
         if code == _RESOLUTION and value:
             parts = 2 ** (value[0] & 0x7F) if value[0] & 0x80 else 10 ** (value[0] & 0x7F)
         elif code == _OFFSET and len(value) == 8:
             (offset,) = struct.unpack(order + "q", value)
-        at += 4 + size + -size % 4
-        if code == 0:
-            break
     return link, lambda ticks: offset + ticks / parts
+
+
+def _options(order: str, body: bytes) -> Iterator[tuple[int, bytes]]:
+    """The options at the end of a block."""
+    at = 0
+    while at + 4 <= len(body):
+        code, size = struct.unpack_from(order + "HH", body, at)
+        if code == 0:
+            return
+        yield code, body[at + 4 : at + 4 + size]
+        at += 4 + size + -size % 4
+
+
+def _option(order: str, body: bytes, wanted: int) -> bytes:
+    return next((value for code, value in _options(order, body) if code == wanted), b"")
 
 
 def _internet(frame: bytes) -> dpkt.Packet:
@@ -206,7 +224,7 @@ _LINKS: dict[int, Callable[[bytes], dpkt.Packet]] = {  # https://www.tcpdump.org
 _MALFORMED = (dpkt.Error, struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
 
 
-def _segment(at: float, unframe: Callable[[bytes], dpkt.Packet], frame: bytes) -> Segment | None:
+def _segment(at: float, unframe: Callable[[bytes], dpkt.Packet], frame: bytes, comment: str) -> Segment | None:
     """The TCP segment in a frame, None where there is none."""
     try:
         packet = unframe(frame)
@@ -237,6 +255,7 @@ def _segment(at: float, unframe: Callable[[bytes], dpkt.Packet], frame: bytes) -
             syn=bool(tcp.flags & dpkt.tcp.TH_SYN),
             fin=bool(tcp.flags & dpkt.tcp.TH_FIN),
             rst=bool(tcp.flags & dpkt.tcp.TH_RST),
+            comment=comment,
         )
     except _MALFORMED:
         return None

@@ -14,7 +14,7 @@ from relayprobe.wire.events import Event, Side
 from relayprobe.wire.hello import looks_like_hello
 from relayprobe.wire.overheard import Overheard
 from relayprobe.wire.packets import File, Packets, Segment
-from relayprobe.wire.streams import Ended, Gone, Heard, Said, Streams
+from relayprobe.wire.streams import Ended, Gone, Heard, Said, Streams, Told
 
 PORTS = frozenset((25, 465, 587, 1025, 1587, 2525))
 """Where mail is sent to. On other ports a connection has to look like mail."""
@@ -227,6 +227,9 @@ class _Connection:
             _tell(self.overheard, heard)
             return
         self._before.append(heard)
+        if isinstance(heard, Told):  # it is an export of our own
+            self._begin()
+            return
         if isinstance(heard, Said):
             self._first[heard.sender] = (self._first[heard.sender] + heard.data)[:_UNDECIDED]
         self._decide()
@@ -255,12 +258,19 @@ class _Connection:
         else:
             is_mail = greeted and opened
         if is_mail:
-            self.overheard = Overheard(self.started, self.peer, _named(self._server))
-            for heard in self._before:
-                _tell(self.overheard, heard)
+            self._begin()
         else:
             self._foreign = True
             self._streams = Streams()
+            self._before = []
+            self._first = {"client": b"", "server": b""}
+
+    def _begin(self) -> None:
+        """It is SMTP."""
+        assert self._server is not None
+        self.overheard = Overheard(self.started, self.peer, _named(self._server))
+        for heard in self._before:
+            _tell(self.overheard, heard)
         self._before = []
         self._first = {"client": b"", "server": b""}
 
@@ -271,6 +281,8 @@ def _tell(overheard: Overheard, heard: Heard) -> None:
             overheard.heard(sender, data, at)
         case Gone(sender=sender, at=at, octets=octets):
             overheard.missing(sender, octets, at)
+        case Told(at=at, text=text):
+            overheard.told(text, at)
         case Ended(sender=sender, at=at, rst=rst):
             overheard.ended(sender, at, reset=rst)
 

@@ -52,7 +52,9 @@ _HIDDEN = re.compile(
     r"[<\[](?:[\w ]*(?:credential|password|secret|hidden|redact|removed)[\w ]*)[>\]]",
     re.I,
 )
-_STAND_IN = "AHgAeA=="
+STAND_IN = "AHgAeA=="
+"""Put to the reader where a secret is hidden."""
+
 _MESSAGE = re.compile(r"<(\d{1,12}) bytes encoded mime message")
 
 
@@ -69,6 +71,22 @@ def octets(text: str) -> bytes:
 
 def _verb(line: str) -> bytes:
     return command.parse(octets(line)).verb
+
+
+def told_of_secret(about: str) -> tuple[str | None, Secret | None, bool]:
+    """What our own exports say of a line in which a secret is hidden: the user, what is known of the secret, whether
+    it was base64."""
+    facts = about.split(", ")
+    user = next((fact[5:] for fact in facts if fact.startswith("user ")), None)
+    if user is not None:
+        user = user.replace("\\r", "\r").replace("\\n", "\n") if user.endswith(("\\r", "\\n")) else user
+    elif "empty user name" in facts:
+        user = ""
+    secret = None
+    if "password hidden" in facts or "empty password" in facts:
+        wrong = "not the expected one" in facts
+        secret = Secret(empty="empty password" in facts, likeness="different" if wrong else None)
+    return user, secret, "not base64" not in facts
 
 
 class Reader:
@@ -196,23 +214,13 @@ class Reader:
 
     def hidden(self, text: str, end: bytes = b"\r\n", about: str = "") -> None:
         """A line of the device in which a secret is hidden; `about`: what our own export says of it."""
-        facts = about.split(", ")
-        user = next((fact[5:] for fact in facts if fact.startswith("user ")), None)
-        if user is not None:
-            user = user.replace("\\r", "\r").replace("\\n", "\n") if user.endswith(("\\r", "\\n")) else user
-        elif "empty user name" in facts:
-            user = ""
-        secret = None
-        if "password hidden" in facts or "empty password" in facts:
-            wrong = "not the expected one" in facts
-            secret = Secret(empty="empty password" in facts, likeness="different" if wrong else None)
+        user, secret, valid = told_of_secret(about)
         shown = octets(_HIDDEN.sub(MASK.decode(), text)) + end
-        valid = "not base64" not in facts
 
         def known(event: Credentials) -> Credentials:
             return replace(event, raw=shown, user=user, secret=secret, valid_base64=valid)
 
-        self._feed("client", octets(_HIDDEN.sub(_STAND_IN, text)) + end, known)
+        self._feed("client", octets(_HIDDEN.sub(STAND_IN, text)) + end, known)
 
     def message(self, size: int, how: BodyEnd, seconds: float = 0.0, *, refused: bool = False) -> None:
         """The text of a message, of which only this is known."""

@@ -52,7 +52,17 @@ class Ended:
     rst: bool = False
 
 
-Heard = Said | Gone | Ended
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What relayprobe has written beside a packet of a side, in an export of its own. It is about the packet itself, so
+    it stands in front of it."""
+
+    sender: Side
+    at: float
+    text: str
+
+
+Heard = Said | Gone | Ended | Told
 
 
 @dataclass(slots=True)
@@ -88,6 +98,10 @@ class Streams:
 
     def add(self, sender: Side, segment: Segment) -> list[Heard]:
         """Take a segment; what can be given out by it."""
+        told: list[Heard] = [Told(sender, segment.at, segment.comment)] if segment.comment else []
+        return told + self._add(sender, segment)
+
+    def _add(self, sender: Side, segment: Segment) -> list[Heard]:
         if segment.syn:
             self.opened.add(sender)
             self._zero.setdefault(sender, (segment.seq + 1) & 0xFFFFFFFF)

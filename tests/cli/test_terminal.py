@@ -52,7 +52,14 @@ def test_a_terminal_that_knows_ascii_alone(hostile: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [["show", "last"], ["show", "last", "--json"], ["sessions", "--json"], ["export", "last"]]
+    "verb",
+    [
+        ["show", "last"],
+        ["show", "last", "--json"],
+        ["sessions", "--json"],
+        ["export", "last"],
+        ["export", "last", "--as", "pcapng"],
+    ],
 )
 def test_a_reader_that_has_seen_enough(folder: Path, verb: list[str]) -> None:
     """As with `| head`."""
@@ -135,6 +142,7 @@ def test_nothing_harmful_while_it_listens(listened: Listening) -> None:
         ["diagnose", "--all", "--json"],
         ["export", "last"],
         ["export", "last", "--as", "json"],
+        ["export", "last", "--as", "html"],
     ],
     ids=" ".join,
 )

@@ -190,7 +190,8 @@ def test_no_list_shows_a_password(heard: Any) -> None:
         assert not leaks(shown(folder, command)), command
 
 
-WAYS_TO_SHOW = ["show", "show --json", "export --as text", "export --as json", "diagnose", "diagnose --json"]
+WAYS_TO_SHOW = ["show", "show --json", "diagnose", "diagnose --json"]
+WAYS_TO_SHOW += [f"export --as {form}" for form in ("text", "json", "html", "pcapng")]
 
 
 def shown(folder: Path, command: str, *session: str) -> bytes:

@@ -1,0 +1,92 @@
+"""A bundle: a session in one zip file, written, and read again. What is read may be a stranger's."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
+
+from relayprobe.cli.options import fail
+from relayprobe.wire.packets import File
+
+SESSION = "session.json"
+LONGEST_SESSION = 64 * 1024 * 1024
+"""Octets of a session in a bundle, unpacked: of its messages it has the first 64 KiB each."""
+
+MOST_FILES = 2_000
+"""Files in a bundle: a message each, and a few more."""
+
+LONGEST_BUNDLE = 2 * 1024 * 1024 * 1024
+_IN_MEMORY = 8 * 1024 * 1024
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file knows: the same session makes the same octets
+_END = b"PK\x05\x06"
+_UNREADABLE = (BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError, ValueError, struct.error)
+
+
+def packed(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Files as a zip file, in pieces. The same files come out as the same octets."""
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as made:
+        with ZipFile(made, "w", ZIP_DEFLATED) as bundle:
+            for name, content in files:
+                info = ZipInfo(name, _LONG_AGO)
+                info.external_attr = 0o600 << 16
+                info.create_system = 3  # whose modes these are
+                bundle.writestr(info, content, ZIP_DEFLATED)
+        made.seek(0)
+        while piece := made.read(1 << 16):
+            yield piece
+
+
+def session_in(source: File, shown: str) -> bytes:
+    """The session in a bundle, as JSON. What is none, or larger than one can be, ends the command."""
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+        _copy(source, file, shown)
+        _bounded(file, shown)
+        try:
+            with ZipFile(file) as bundle:
+                if SESSION not in bundle.namelist():
+                    fail(f"{shown} is compressed, and no bundle of relayprobe: unpack it first, with unzip")
+                info = bundle.getinfo(SESSION)
+                if info.file_size > LONGEST_SESSION:
+                    fail(_too_large(shown))
+                with bundle.open(info) as inner:
+                    data = inner.read(LONGEST_SESSION + 1)
+        except _UNREADABLE as error:
+            fail(f"{shown} is a damaged zip file ({error}): export the bundle again")
+    if len(data) > LONGEST_SESSION:
+        fail(_too_large(shown))
+    return data
+
+
+def _too_large(shown: str) -> str:
+    return (
+        f"{shown} unpacks to more than a session can have ({LONGEST_SESSION >> 20} MiB), so it is left unread: "
+        "export the bundle again"
+    )
+
+
+def _copy(source: File, file: IO[bytes], shown: str) -> None:
+    """The zip file, as one in which can be gone back."""
+    left = LONGEST_BUNDLE
+    while piece := source.read(1 << 20):
+        left -= len(piece)
+        if left < 0:
+            fail(f"{shown} is larger than a bundle can be: unpack {SESSION} from it, and give that")
+        file.write(piece)
+
+
+def _bounded(file: IO[bytes], shown: str) -> None:
+    """See that the list of files in it is short, before it is read whole."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 65_557))  # it ends in a record of 22 octets, and a comment of 65,535 at most
+    tail = file.read()
+    at = tail.rfind(_END)
+    if at < 0 or len(tail) < at + 22:
+        fail(f"{shown} is a damaged zip file (its end is missing): export the bundle again")
+    count, octets = struct.unpack_from("<HI", tail, at + 10)
+    if count > MOST_FILES or octets > MOST_FILES * 200:
+        fail(f"{shown} has more files in it than a bundle: unpack {SESSION} from it, and give that")
+    file.seek(0)
