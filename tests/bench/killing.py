@@ -26,6 +26,7 @@ class Outcome:
     lost: int
     broken: int
     second_copies: int
+    under_load: int  # kills while senders were at work
     sent_again: int
     held: int
     refused: dict[str, int]
@@ -46,8 +47,10 @@ def killed(
     try:
         serving = [relay.start()]
         sending = Senders(relay.port, given, senders)
+        under_load = 0
         for _ in range(kills):
             time.sleep(chance.random() * spread)
+            under_load += sending.at_work
             relay.kill()
             serving.append(relay.start())
         sending.join()
@@ -62,6 +65,7 @@ def killed(
             lost=len(sending.told.accepted - {one.id for one in arrived}),
             broken=sum(one.digest != digests[one.id] for one in arrived),
             second_copies=sink.second_copies(),
+            under_load=under_load,
             sent_again=sending.told.sent_again,
             held=len(held),
             refused=sending.told.refused,
@@ -89,7 +93,7 @@ def main() -> None:
     slowest, usual = max(came.serving, default=0.0), sorted(came.serving or [0.0])[len(came.serving) // 2]
     rows = {
         "messages answered 250": came.accepted,
-        "kills": given.kills,
+        "kills (while mail came)": f"{given.kills} ({came.under_load})",
         "lost": came.lost,
         "broken": came.broken,
         "second copies by the relay": came.second_copies,

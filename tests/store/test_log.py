@@ -69,12 +69,14 @@ def test_a_log_that_ends_as_after_a_power_cut_is_left_to_sqlite(killed: Path, tm
     page = 24 + int.from_bytes(raw[8:12])
     frames = (len(raw) - 32) // page
     last = max(n for n in range(frames - 1) if raw[32 + n * page + 4 :][:4] != bytes(4)) + 1  # of the last transaction
+    at = 32 + last * page + 24
+    torn = raw[:at] + bytes(octet ^ 0xFF for octet in raw[at : at + 512]) + raw[at + 512 :]
     log = tmp_path / "log"
     for text in (
         raw,  # whole
         raw[: len(raw) - 1000],  # cut
         raw[: len(raw) - 512] + bytes(512),  # a sector that did not get there
-        raw[: 32 + last * page + 600] + bytes(512) + raw[32 + last * page + 1112 :],  # nor did one before it
+        torn,  # nor did one before it
         raw[:20],
         b"",
     ):
