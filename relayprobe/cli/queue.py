@@ -66,7 +66,8 @@ def list_(
 ) -> None:
     """List mail, oldest first. TEXT: a part of sender or recipient."""
     from relayprobe.report.queue import list_lines
-    from relayprobe.store.spool import QUEUED, Wanted
+    from relayprobe.store.mail import QUEUED
+    from relayprobe.store.queue import Wanted
 
     states: tuple[Any, ...] = state or (STATES if every else QUEUED)
     with spool_of(config, data) as (spool, _):
@@ -116,7 +117,7 @@ def _each(
     config: Path | None, data: Path | None, mails: tuple[str, ...], every: bool, states: tuple[Any, ...]
 ) -> Iterator[tuple[Path, Mail]]:
     """The mails that a command names."""
-    from relayprobe.store.spool import Wanted
+    from relayprobe.store.queue import Wanted
 
     if bool(mails) == every:
         fail("name the mails (`relayprobe queue list` shows their ids), or say --all")
@@ -161,16 +162,16 @@ def retry(
     mails: tuple[str, ...],
 ) -> None:
     """Try now: mail that waits, is held, or was given up."""
-    from relayprobe.store import spool
+    from relayprobe.store import by_hand
 
     if route is not None:
         _check_route(config, data, route)
-        spool.ask_for_route(data_folder(config, data), route, time.time())
+        by_hand.ask_for_route(data_folder(config, data), route, time.time())
         if not mails and not every:
             click.echo(f"route {route}: is tried as soon as there is mail for it")
             return
     each = _each(config, data, mails, every, ("waiting", "held", "failed"))
-    _change("tried now", lambda folder, mail: spool.retry(folder, mail, time.time()), each, as_json)
+    _change("tried now", lambda folder, mail: by_hand.retry(folder, mail, time.time()), each, as_json)
 
 
 def _check_route(config: Path | None, data: Path | None, route: str) -> None:
@@ -198,9 +199,9 @@ def hold(
     mails: tuple[str, ...],
 ) -> None:
     """Keep waiting mail back until it is released."""
-    from relayprobe.store import spool
+    from relayprobe.store import by_hand
 
-    _change("held", spool.hold, _each(config, data, mails, every, ("waiting",)), as_json)
+    _change("held", by_hand.hold, _each(config, data, mails, every, ("waiting",)), as_json)
 
 
 @command.command("release")
@@ -217,9 +218,9 @@ def release(
     mails: tuple[str, ...],
 ) -> None:
     """Let held mail go on."""
-    from relayprobe.store import spool
+    from relayprobe.store import by_hand
 
-    _change("released", spool.release, _each(config, data, mails, every, ("held",)), as_json)
+    _change("released", by_hand.release, _each(config, data, mails, every, ("held",)), as_json)
 
 
 @command.command("drop")
@@ -238,11 +239,11 @@ def drop(
     mails: tuple[str, ...],
 ) -> None:
     """Give mail up. It is not sent, and nobody is told."""
-    from relayprobe.store import spool
+    from relayprobe.store import by_hand
 
     if not yes:
         click.confirm("It will not be sent, and nobody is told. Drop it?", abort=True)
-    _change("dropped", spool.drop, _each(config, data, mails, every, ("waiting", "held", "failed")), as_json)
+    _change("dropped", by_hand.drop, _each(config, data, mails, every, ("waiting", "held", "failed")), as_json)
 
 
 @command.command("export")

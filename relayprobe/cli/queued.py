@@ -60,7 +60,8 @@ def attempt_object(attempt: Attempt) -> dict[str, Any]:
 def sent_on(folder: Path, session: str) -> list[dict[str, Any]]:
     """What became of a session's mail, where it came through the relay."""
     from relayprobe.store import Spool
-    from relayprobe.store.spool import EVERY, Wanted
+    from relayprobe.store.mail import EVERY
+    from relayprobe.store.queue import Wanted
 
     spool = Spool.open(folder)
     try:

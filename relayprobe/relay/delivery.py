@@ -19,7 +19,8 @@ from relayprobe.relay.routes import Candidate, Route, by_mailbox, first_match, s
 from relayprobe.relay.sending import Connector, Result
 from relayprobe.store import Mail, StoreDamaged, StoreError
 from relayprobe.store import spool as changes
-from relayprobe.store.spool import Statement, Wanted
+from relayprobe.store.queue import Wanted
+from relayprobe.store.spool import Statement
 
 log = structlog.get_logger(__name__)
 

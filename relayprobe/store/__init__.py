@@ -3,9 +3,10 @@
 from relayprobe.store.archive import Archive, Filter
 from relayprobe.store.errors import StoreDamaged, StoreError, StoreFull
 from relayprobe.store.folder import BodyFile, free
+from relayprobe.store.mail import Attempt, Mail, Recipient, Text
+from relayprobe.store.queue import Spool
 from relayprobe.store.retention import Retention
 from relayprobe.store.row import Row, host_of
-from relayprobe.store.spool import Attempt, Mail, Recipient, Spool, Text
 from relayprobe.store.writer import Store
 
 __all__ = [

@@ -24,10 +24,12 @@ from relayprobe.store import folder as folders
 from relayprobe.store.errors import StoreDamaged, StoreError, in_words, is_damage
 from relayprobe.store.folder import BodyFile
 from relayprobe.store.log import mend
+from relayprobe.store.mail import Mail
 from relayprobe.store.retention import Retention, Trim, sweep
 from relayprobe.store.row import SESSION_ID, Row, host_of
+from relayprobe.store.salvage import salvage
 from relayprobe.store.schema import Synchronous, open_to_read, open_to_write, transaction
-from relayprobe.store.spool import Mail, Statement, has_text, put, recover, salvage
+from relayprobe.store.spool import Statement, has_text, put, recover
 
 LINGER = 0.25
 """Seconds that events may wait in memory: what a crash of this process can cost."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from relayprobe.cli.judging import load
 from relayprobe.report.mail import eml
 from relayprobe.store import Archive, Mail, Spool, StoreError
-from relayprobe.store.spool import Wanted
+from relayprobe.store.queue import Wanted
 from tests.clients.listening import COMMAND, PASSWORD, PATIENCE, USER, Listening, environment, until
 
 IMITATED = f"""

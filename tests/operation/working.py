@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from relayprobe.cli.queued import mail_object, whole_object
 from relayprobe.store import Spool
-from relayprobe.store.spool import QUEUED, State, Wanted
+from relayprobe.store.mail import QUEUED, State
+from relayprobe.store.queue import Wanted
 from tests.clients.listening import COMMAND, PATIENCE, environment, relayprobe, until
 
 MAIL = "From: <{sender}>\r\nTo: <anna@contoso.test>\r\nSubject: scan\r\n\r\nThe text.\r\n"

@@ -10,8 +10,9 @@ import pytest
 from relayprobe.relay import lane
 from relayprobe.relay.place import Timeouts
 from relayprobe.relay.sending import Connector
-from relayprobe.store import Attempt, Mail, spool
-from relayprobe.store.spool import Wanted
+from relayprobe.store import Attempt, Mail, by_hand, spool
+from relayprobe.store.mail import EVERY
+from relayprobe.store.queue import Wanted
 from tests.relay.moved_clock import DAY, HOUR, MINUTE, House, at_work, route, run, signed_in
 from tests.relay.other_side import Do, OtherSide
 from tests.relay.test_lane_faults import REPLIES, at, most_within
@@ -21,7 +22,7 @@ YEAR = 365 * DAY
 
 def states(house: House) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for mail in house.spool.mails(Wanted(spool.EVERY)):
+    for mail in house.spool.mails(Wanted(EVERY)):
         counts[mail.state] = counts.get(mail.state, 0) + 1
     return counts
 
@@ -265,9 +266,7 @@ def test_what_is_too_old_is_given_up_and_told_once(tmp_path: Path) -> None:
             now = house.now(mail)
             assert "within 5 days" in (now.why or "")
             assert "450 4.2.1 busy" in (now.why or "")
-            reports = [
-                one for one in house.spool.mails(Wanted(spool.EVERY)) if one.kind == "report" and one.id != ours.id
-            ]
+            reports = [one for one in house.spool.mails(Wanted(EVERY)) if one.kind == "report" and one.id != ours.id]
             assert [one.recipients[0].address for one in reports] == ["scan@contoso.com"]
             assert house.kinds("waiting") == ["given-up"] * 2  # the one, and that of nobody
             side.answer = lambda moment: None
@@ -366,10 +365,10 @@ def test_each_state_is_kept_over_a_restart(tmp_path: Path) -> None:
             await house.quiet()
             [held] = await house.send("held")
             await house.quiet()
-            spool.retry(house.folder, house.now(failed), house.wall())
+            by_hand.retry(house.folder, house.now(failed), house.wall())
             await house.on(5, step=1)
-            spool.retry(house.folder, house.now(held), house.wall())
-            spool.hold(house.folder, house.now(held))
+            by_hand.retry(house.folder, house.now(held), house.wall())
+            by_hand.hold(house.folder, house.now(held))
             side.answer = at("login", REPLIES["535"])
             await house.on(HOUR)
             health = house.lanes["office"].health
@@ -400,13 +399,13 @@ def test_mail_of_a_route_that_is_gone_goes_by_another_or_is_held(tmp_path: Path)
             async with at_work(tmp_path, tables, side, other) as house:
                 side.answer = at("rcpt", REPLIES["450"])
                 await house.send("one")
-                [by_hand] = await house.send("two", state="held", why="by hand")
+                [kept_back] = await house.send("two", state="held", why="by hand")
                 await house.quiet()
                 await house.change([route(other.port, "other")])
                 await house.quiet()
                 await house.on(2 * HOUR)
                 assert other.subjects == ["one"]
-                spool.release(house.folder, house.now(by_hand))
+                by_hand.release(house.folder, house.now(kept_back))
                 await house.on(MINUTE)
                 assert other.subjects == ["one", "two"]
                 other.answer = at("rcpt", REPLIES["450"])

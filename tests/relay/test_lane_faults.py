@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relayprobe.relay.place import Timeouts
-from relayprobe.store import spool
+from relayprobe.store import by_hand
 from tests.relay.moved_clock import DAY, HOUR, MINUTE, at_work, route, run, signed_in
 from tests.relay.other_side import Do, Moment, OtherSide, Step
 
@@ -166,7 +166,7 @@ def test_a_refused_login_stops_the_route_and_is_tried_seldom(tmp_path: Path) -> 
             assert len(side.logins) <= 10
             assert house.kinds("waiting") == ["stopped"]
             side.answer = lambda moment: None
-            spool.ask_for_route(house.folder, "office", house.wall())
+            by_hand.ask_for_route(house.folder, "office", house.wall())
             await house.on(3 * MINUTE, step=1)
             assert sorted(side.subjects, key=int) == [str(n) for n in range(20)]
             assert house.kinds("waiting") == ["stopped", "working"]
@@ -340,8 +340,8 @@ def test_what_office_365_refuses_stops_the_route_or_the_mail(
                 assert len(side.logins) <= 3 if scope in ("stop", "hours", "configuration") else len(side.logins) <= 6
                 assert now.deferrals == 0 if scope is not None else True
                 side.answer = lambda moment: None
-                spool.ask_for_route(house.folder, "office", house.wall())
-                spool.release(house.folder, now)
+                by_hand.ask_for_route(house.folder, "office", house.wall())
+                by_hand.release(house.folder, now)
                 await house.on(4 * HOUR)
                 assert side.subjects == ([] if state == "failed" else ["one"])
 

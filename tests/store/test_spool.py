@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from relayprobe.store import Attempt, Mail, Recipient, Retention, Row, Spool, Store, StoreError, Text, spool
+from relayprobe.store import Attempt, Mail, Recipient, Retention, Row, Spool, Store, StoreError, Text, by_hand, spool
 from relayprobe.wire.events import LineFacts
 from tests.store.data_folder import DAY, NOW, Desk
 
@@ -96,7 +96,7 @@ def test_an_attempt_is_on_the_disk_before_it_is_made_and_its_end_with_the_recipi
 def test_an_attempt_at_a_mail_that_was_dropped_meanwhile_changes_nothing(desk: Desk, row: Rows) -> None:
     store = desk.store()
     take(store, row, mail())
-    assert spool.drop(desk.folder, mail())
+    assert by_hand.drop(desk.folder, mail())
     attempt(store, mail(), state="delivered")
     found = open_spool(desk)
     assert found.find("a").state == "dropped"
@@ -128,7 +128,7 @@ def test_an_attempt_that_never_ended_counts_and_three_set_the_mail_aside(desk: D
         now = open_spool(desk).find("a")
         assert (now.crashes, now.state) == (crash, "held" if crash == 3 else "waiting")
     assert [one.result for one in open_spool(desk).attempts("a-1")] == ["interrupted"] * 3
-    assert spool.release(desk.folder, mail())
+    assert by_hand.release(desk.folder, mail())
     assert open_spool(desk).find("a").crashes == 0
 
 
@@ -145,22 +145,22 @@ def test_by_hand(desk: Desk, row: Rows) -> None:
     store = desk.store()
     take(store, row, mail())
     found = open_spool(desk)
-    assert spool.hold(desk.folder, mail())
+    assert by_hand.hold(desk.folder, mail())
     assert found.find("a").state == "held"
-    assert not spool.hold(desk.folder, mail())
-    assert spool.retry(desk.folder, found.find("a"), NOW)
+    assert not by_hand.hold(desk.folder, mail())
+    assert by_hand.retry(desk.folder, found.find("a"), NOW)
     assert found.find("a").state == "waiting"
     attempt(store, mail())
-    for change in (spool.hold, spool.release, spool.drop):
+    for change in (by_hand.hold, by_hand.release, by_hand.drop):
         assert not change(desk.folder, mail())  # it is being sent
     refused = (Recipient("anna@contoso.com", "delivered"), Recipient("bert@fabrikam.com", "refused", "550"))
     store.change(
         spool.ended(Attempt(1, "a-1", NOW, "o", "p", NOW), replace(mail(), state="failed", recipients=refused))
     )
     store.flushed().result(10)
-    assert spool.retry(desk.folder, found.find("a"), NOW + 9)
+    assert by_hand.retry(desk.folder, found.find("a"), NOW + 9)
     assert (found.find("a").waiting, found.find("a").arrived) == (("bert@fabrikam.com",), NOW + 9)
-    spool.ask_for_route(desk.folder, "office", NOW)
+    by_hand.ask_for_route(desk.folder, "office", NOW)
     assert found.asked() == {"office": NOW}
 
 
@@ -169,7 +169,7 @@ def test_another_process_is_noticed(desk: Desk, row: Rows) -> None:
     found = open_spool(desk)
     before = found.version()
     assert found.version() == before
-    spool.hold(desk.folder, mail())
+    by_hand.hold(desk.folder, mail())
     assert found.version() != before
 
 

@@ -1,0 +1,65 @@
+"""Mail that is still to be delivered, carried over from a damaged database into a new one."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from relayprobe.store.mail import OPEN, Recipient
+from relayprobe.store.queue import COLUMNS, RECIPIENTS, mail_of
+from relayprobe.store.schema import transaction
+from relayprobe.store.spool import put
+
+_MOST_GAPS = 5000  # numbers in a row that lead nowhere
+_AFTER = f"SELECT rowid, {COLUMNS} FROM mails WHERE rowid > ? ORDER BY rowid LIMIT 1"
+
+
+def salvage(aside: Path, into: sqlite3.Connection) -> tuple[int, int]:
+    """Copy mail that is still to be delivered out of a damaged database: how many were saved, how many were met and
+    could not be. A text that has suffered is told by its digest when it is to be sent. Never raises.
+
+    Row by row, for behind a damaged page there are others; `_MOST_GAPS` numbers are tried without finding one.
+    """
+    saved = lost = gaps = at = 0
+    try:
+        with closing(sqlite3.connect(f"{aside.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as old:
+            old.text_factory = lambda octets: octets.decode("utf-8", "replace")
+            while gaps < _MOST_GAPS:
+                try:
+                    found = old.execute(_AFTER, (at,)).fetchone()
+                except sqlite3.DatabaseError:
+                    at, gaps = at + 1, gaps + 1
+                    continue
+                if found is None:
+                    break
+                at, state = found[0], found[10]
+                if state in OPEN:
+                    copied = _copied(old, found[1:], into)
+                    saved, lost = saved + copied, lost + (not copied)
+    except sqlite3.Error:
+        pass
+    return saved, lost
+
+
+def _copied(old: sqlite3.Connection, record: tuple[Any, ...], into: sqlite3.Connection) -> bool:
+    try:
+        id, session = record[0], record[1]
+        recipients = old.execute(f"SELECT {RECIPIENTS} FROM recipients WHERE mail = ? ORDER BY n", (id,)).fetchall()
+        mail = mail_of(record, [Recipient(*one) for one in recipients])
+        bodies = old.execute("SELECT session, n, head, large FROM bodies WHERE session = ?", (session,)).fetchall()
+        if not mail.recipients or not {text.n for text in mail.texts} <= {body[1] for body in bodies}:
+            return False
+        with transaction(into):
+            into.execute(
+                "INSERT OR IGNORE INTO sessions (id, touched, started, ended, peer, host, listener, context, users, "
+                "senders, findings, messages, octets) VALUES (?, ?, ?, ?, ?, ?, '', '{}', '[]', '[]', '[]', 1, ?)",
+                (session, mail.arrived, mail.arrived, mail.arrived, mail.host, mail.host, mail.size),
+            )
+            into.executemany("INSERT OR IGNORE INTO bodies (session, n, head, large) VALUES (?, ?, ?, ?)", bodies)
+            for sql, values in put(mail):
+                into.execute(sql, values)
+    except (sqlite3.Error, TypeError, ValueError, KeyError):
+        return False
+    return True
