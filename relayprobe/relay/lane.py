@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,9 +19,10 @@ import structlog
 
 from relayprobe.relay import health as state_of
 from relayprobe.relay import occasions
+from relayprobe.relay.allowance import Allowance, Rush
 from relayprobe.relay.health import WELL, Health, Scope
 from relayprobe.relay.occasions import Notice
-from relayprobe.relay.pace import Bucket, Days, backoff
+from relayprobe.relay.pace import backoff
 from relayprobe.relay.routes import Route, by_mailbox
 from relayprobe.relay.sending import Connection, Connector, Result, RouteFailed, RouteTrouble
 from relayprobe.store import Attempt, Mail, Spool, Store, StoreDamaged, StoreError
@@ -54,54 +54,6 @@ MOST_UNKNOWN = 2
 
 
 IN_A_MAIL = frozenset(("mail", "rcpt", "data", "text", "end-of-data"))
-
-
-@dataclass
-class Allowance:
-    """What a mailbox may: several routes may share one. `under_way`: mails, and `recipients` theirs, that are being
-    sent and count already. `wanted`: connections that are waited for; `sharers` let go of those they do not use."""
-
-    connections: int
-    bucket: Bucket | None
-    days: Days | None
-    open: int = 0
-    under_way: int = 0
-    recipients: int = 0
-    wanted: int = 0
-    sharers: list[Callable[[], None]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, route: Route) -> Allowance:
-        """What the mailbox of a route may."""
-        bucket = Bucket(route.per_minute) if route.per_minute else None
-        return cls(route.connections, bucket, Days(most=route.per_day) if route.per_day else None)
-
-    def fit(self, route: Route) -> None:
-        """The limits of the route are others now. What was sent stays counted."""
-        new = Allowance.of(route)
-        self.connections = new.connections
-        if self.bucket is None or new.bucket is None or self.bucket.per_minute != new.bucket.per_minute:
-            self.bucket = new.bucket
-        if self.days is not None and route.per_day:
-            new.days = Days(self.days.counts, route.per_day)
-        self.days = new.days
-
-
-class Rush:
-    """Whether devices bring mail faster than it can be sent beside: then taking it goes first."""
-
-    MANY, WITHIN = 20, 0.5  # mails, seconds
-
-    def __init__(self) -> None:
-        self._taken: deque[float] = deque([float("-inf")] * self.MANY, self.MANY)
-
-    def taken(self, now: float) -> None:
-        """A mail was taken; monotonic time."""
-        self._taken.append(now)
-
-    def on(self, now: float) -> bool:
-        """Whether it is so now."""
-        return 0 <= now - self._taken[0] < self.WITHIN
 
 
 @dataclass
