@@ -1,4 +1,4 @@
-"""What a mailbox may send at the moment, whichever routes send as it; and whether taking mail goes before sending it."""
+"""What a mailbox may send at the moment, whichever routes send as it; and whether taking mail goes before sending."""
 
 from __future__ import annotations
 
