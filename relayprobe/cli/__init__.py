@@ -15,7 +15,7 @@ VERBS = {
     "sessions": "List captured sessions, newest first.",
     "show": "One session: dialogue, findings, advice.",
     "diagnose": "The rules again, over stored sessions, texts, pcaps.",
-    "export": "A session as text, JSON or mail.",
+    "export": "A session to hand over: text, JSON, mail, HTML, packets, bundle.",
     "rules": "What is looked for; `rules ID` explains one.",
     "explain": "What a reply of Office 365 means.",
     "queue": "Mail accepted and not yet delivered.",
