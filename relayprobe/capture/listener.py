@@ -113,6 +113,7 @@ class Manner:
     mode: str | None = None
     imitate: str | None = None
     answers_for: Callable[[str, str], Accept] | None = None  # by address and session, where not all are answered alike
+    known: Callable[[str], bool] | None = None  # addresses for which half of the connections are kept free
 
 
 class Connection(Protocol):
@@ -252,6 +253,10 @@ class Listener:
         if not self._allowed(host):
             self._log_refusal(host, "outside the networks that are answered: name its network with --allow")
             return "554 5.7.1 This server does not answer your network"
+        known = self.manner.known
+        if known is not None and not known(host) and len(self._taps) >= self.manner.connections // 2:
+            self._log_refusal(host, "too many connections, and it is not among the devices that are named")
+            return "421 4.7.0 Too many connections, try again later"
         if len(self._taps) >= self.manner.connections:
             self._log_refusal(host, "too many connections in all: see connections in [limits]")
             return "421 4.7.0 Too many connections, try again later"

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from relayprobe.cli.options import common, data_folder, option
+from relayprobe.cli.options import common, data_folder, option, settings
 from relayprobe.cli.terminal import Terminal
 
 
@@ -26,8 +26,10 @@ def command(
     """
     from relayprobe.report.visible import visible
     from relayprobe.store import Spool
-    from relayprobe.store.folder import free, holder
+    from relayprobe.store.folder import free, holder, set_aside_files
 
+    # As the listener has it: half as much again as the largest message.
+    enough = settings(config, {}).limits.message_size * 3 // 2
     folder = data_folder(config, data)
     spool = Spool.open(folder)
     counts, records = spool.counts(), spool.route_records()
@@ -38,6 +40,14 @@ def command(
     for name, record in sorted(records.items()):
         if record.get("state", "ok") == "stopped":
             faults.append(f"route {name} is stopped: {record.get('why')}")
+    for aside in set_aside_files(folder):
+        if not aside.name.endswith("-wal"):
+            faults.append(
+                f"a damaged database was set aside as {aside}: mail in it may not have been delivered; when you have "
+                "seen to it, remove the file"
+            )
+    if (left := free(folder)) < enough:
+        faults.append(f"there is too little room in {folder}, so mail is refused: {left // 2**20} MiB are free")
     if late is not None:
         faults.append(f"{late[0]} mails have waited for more than {waiting:g} h, the oldest is {late[1].id}")
     thing: dict[str, Any] = {
@@ -45,7 +55,7 @@ def command(
         "process": process,
         "queue": counts,
         "routes": {name: record.get("state", "ok") for name, record in records.items()},
-        "free": free(folder),
+        "free": left,
         "faults": faults,
     }
     if as_json:

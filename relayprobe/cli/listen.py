@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +34,7 @@ from relayprobe.cli.site import site_of
 from relayprobe.cli.terminal import Beside, Terminal
 from relayprobe.report.interview import progress_object, progress_text
 from relayprobe.report.text import MODE_NAMES, advice_text, conclusion, event_line, verdicts_text
-from relayprobe.store import Retention, Store
+from relayprobe.store import Retention, Store, StoreError
 from relayprobe.wire.events import Event
 from relayprobe.wire.message import trimmed
 from relayprobe.wire.session import Session
@@ -202,8 +202,17 @@ def ports_of(chosen: Settings) -> tuple[list[Port], list[socket.socket]]:
     return [*ports, *(replace(parse_port(text), pin="pop3") for text in chosen.listen.pop3)], sockets
 
 
-def store_of(chosen: Settings, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> Store:
-    """The store in the data folder, open for writing. Raises StoreError."""
+def store_of(
+    chosen: Settings,
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+    told: Callable[[StoreError], None] = lambda error: None,
+) -> Store:
+    """The store in the data folder, open for writing. `told`: of what goes wrong later. Raises StoreError."""
+
+    def trouble(error: StoreError) -> None:
+        log.error("cannot store what is captured", error=str(error))
+        told(error)
+
     return Store.open(
         chosen.data,
         Retention(
@@ -213,7 +222,7 @@ def store_of(chosen: Settings, synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
             size=chosen.retention.size,
         ),
         trim=trimmed,
-        on_error=lambda error: log.error("cannot store what is captured", error=str(error)),
+        on_error=trouble,
         synchronous=synchronous,
     )
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import signal
 import time
 from dataclasses import replace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from relayprobe.relay.plan import Plan
     from relayprobe.relay.relay import Relay
     from relayprobe.settings import Settings
-    from relayprobe.store import Attempt, Mail
+    from relayprobe.store import Attempt, Mail, StoreError
 
 log = structlog.get_logger("relayprobe.relay")
 
@@ -91,6 +92,8 @@ def command(
         logs.set_up(chosen.log.form, chosen.log.file, logging.DEBUG if verbose else logging.INFO)
     except logs.LogError as error:
         fail(str(error))
+    if only and test_to is None:
+        fail("--route goes with --test: it names the routes to try")
     if test_to is not None:
         failed = asyncio.run(_test(chosen, plan, config, test_to, only, Terminal(no_color), as_json))
         raise click.exceptions.Exit(1 if failed else 0)
@@ -150,12 +153,13 @@ class _House:
         early = asyncio.Event()
         if hasattr(signal, "SIGHUP"):  # from before the data folder says which process this is: it would end us
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, early.set)
-        store = store_of(chosen, synchronous="FULL")
+        damage: queue.SimpleQueue[StoreError] = queue.SimpleQueue()
+        store = store_of(chosen, synchronous="FULL", told=damage.put)
         relay = listener = figures = None
         try:
             ports, sockets = ports_of(chosen)
             certificate, key = certificate_of(chosen)
-            relay = Relay(chosen, self._config, self._plan, store, site_of(chosen), onlooker=self._ended)
+            relay = Relay(chosen, self._config, self._plan, store, site_of(chosen), onlooker=self._ended, damage=damage)
             listener = Listener(
                 ports,
                 self._manner(relay),
@@ -195,8 +199,10 @@ class _House:
 
     def _manner(self, relay: Relay) -> Manner:
         manner = manner_of(self._chosen)
+        devices = self._plan.rules.devices
+        known = devices.allows_address if devices.networks else None
         networks = (*manner.allow, *self._plan.rules.devices.networks, *self._chosen.relay.allow)
-        return replace(manner, allow=networks, accounts={}, answers_for=relay.desk.answers_for)
+        return replace(manner, allow=networks, accounts={}, answers_for=relay.desk.answers_for, known=known)
 
     async def _until_stopped(self, relay: Relay, listener: Listener, learn: float | None, asked: bool) -> None:
         stop = asyncio.Event()

@@ -103,7 +103,25 @@ _TLS_FIX = (
     "See what stands between relayprobe and the server: a firewall that inspects mail often strips or breaks TLS."
 )
 _CLOCK = "relayprobe tries again by itself."
+_SMART_HOST_UNREACHABLE = What(
+    "route-later",
+    "route",
+    "No connection came about: nothing answers there, or a firewall does not let it through.",
+    "Check `host` and `port` of the route, and the firewall in between.",
+)
 TROUBLES: dict[Cause, What] = {
+    "no-name": What(
+        "route-later",
+        "route",
+        "The name of the server could not be looked up.",
+        "Check `host` of the route for a slip, and whether this machine can ask a name server (DNS).",
+    ),
+    "nobody-listens": What(
+        "route-later",
+        "route",
+        "The machine is there, but nothing listens on that port.",
+        "Check `host` and `port` of the route.",
+    ),
     "unreachable": What("route-later", "route", replies.NO_CONNECTION.meaning, replies.NO_CONNECTION.fix),
     "timeout": What("route-later", "route", "The server did not answer in time.", _CLOCK),
     "lost": What("route-later", "route", "The connection was cut.", _CLOCK),
@@ -156,6 +174,8 @@ _ECHO = re.compile(r"<[^<>]*>|\"[^\"]*\"")
 def judged(said: Said, stage: Stage, mode: Mode | None) -> What:
     """What to do about it. `mode`: the mode of the route, None for a smart host that is not Office 365's."""
     if isinstance(said, Trouble):
+        if said.cause == "unreachable" and mode is None:
+            return _SMART_HOST_UNREACHABLE
         return TROUBLES[said.cause]
     answer = _recognised(said, stage, mode) if mode else None
     kind = _kind_by_class(said, stage)

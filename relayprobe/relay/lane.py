@@ -486,8 +486,9 @@ class Lane:
             self._common.tell(occasions.stopped(self.route.name, trouble.why, waits=self._waiting(), at=now))
 
     def _waiting(self) -> int:
-        """Mails that wait for this route."""
-        return next((n for name, n, _ in self._common.spool.routes_of_waiting() if name == self.route.name), 0)
+        """Mails that wait for this route, those that were just tried too."""
+        waiting = (n for name, n, _ in self._common.spool.routes_of_waiting() if name == self.route.name)
+        return next(waiting, 0) + len(self._under_way)
 
     def _is_well(self, number: int) -> None:
         if number < self._anew and self._health.state != "ok":

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from relayprobe.office365.recognise import recognise
 from relayprobe.report.visible import visible
 
-Kind = Literal["waiting", "held", "stopped", "working", "given-up", "expires", "disk-full", "summary"]
+Kind = Literal["waiting", "held", "stopped", "working", "given-up", "expires", "disk-full", "damaged", "summary"]
 
 SUBJECT, TEXT = 200, 8000
 """Characters of a notice that are sent."""
@@ -111,6 +111,16 @@ def disk_full(folder: str, free: int, *, at: float) -> Notice:
         "itself."
     )
     return Notice("disk-full", folder, "There is no room for mail", text, at)
+
+
+def damaged(folder: str, why: str, *, at: float) -> Notice:
+    """The database was damaged, and another took its place."""
+    text = (
+        f"{_line(why, SUBJECT * 5)}.\n\nMail that was accepted and could not be read from it is not delivered: ask "
+        "those who sent in the days before. Then look after the disk, and remove the file that was set aside: until "
+        "then `relayprobe health` reports it."
+    )
+    return Notice("damaged", folder, "The database was damaged: accepted mail may be lost", text, at)
 
 
 def summary(subjects: list[str], more: int, lost: int, *, at: float) -> Notice:

@@ -44,6 +44,8 @@ class Reply:
 
 
 Cause = Literal[
+    "no-name",  # the host's name cannot be looked up
+    "nobody-listens",  # the machine is there, and refuses the connection
     "unreachable",  # no connection came about
     "timeout",
     "lost",  # the connection was closed or cut

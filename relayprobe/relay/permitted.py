@@ -53,7 +53,10 @@ class Permitted:
     def may_receive(self, address: str) -> bool:
         """Whether a mail may go there."""
         plain = plain_address(address)
-        if plain is None or any(pattern.matches(plain) for pattern in self.deny_recipients):
+        if plain is None:
+            return False
+        untagged = plain[0].partition("+")[0], plain[1]  # boss+x@ is boss's mailbox, where tags are known
+        if any(pattern.matches(plain) or pattern.matches(untagged) for pattern in self.deny_recipients):
             return False
         return not self.recipients or any(pattern.matches(plain) for pattern in self.recipients)
 

@@ -57,7 +57,7 @@ def plan_of(
     if not relay.devices and not learning and not testing:
         raise RelayError(NO_DEVICES)
     if not settings.route and not learning:
-        raise RelayError("`relay` needs a way out: add a [[route]] to the configuration (the README shows three)")
+        raise RelayError("`relay` needs a way out: add a [[route]] to the configuration (the README shows some)")
     if unknown := set(relay.repairs_off) - set(REPAIRS):
         raise RelayError(f"relay.repairs_off: there is no repair {min(unknown)}: known are {', '.join(REPAIRS)}")
     if fixed := set(relay.repairs_off) & ALWAYS:

@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime
 from email.message import Message
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal
 
 import structlog
@@ -43,7 +44,7 @@ from relayprobe.relay.sending import Connector
 from relayprobe.relay.text import Habit
 from relayprobe.relay.token_cache import Cache
 from relayprobe.settings import Settings
-from relayprobe.store import Archive, Attempt, Mail, Recipient, Spool, Store, StoreError, Text, free
+from relayprobe.store import Archive, Attempt, Mail, Recipient, Spool, Store, StoreDamaged, StoreError, Text, free
 from relayprobe.wire.body import LineCounter
 from relayprobe.wire.codec import from_object
 from relayprobe.wire.dialogue import HEAD_LIMIT
@@ -75,6 +76,7 @@ class Relay:
         site: Site,
         *,
         onlooker: Callable[[Attempt, Mail], None] = lambda attempt, mail: None,
+        damage: SimpleQueue[StoreError] | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         spread: Callable[[], float] = random.random,
@@ -87,6 +89,7 @@ class Relay:
         self._site = site
         self._store = store
         self._onlooker = onlooker
+        self._damage: SimpleQueue[StoreError] = damage or SimpleQueue()  # filled by the store's own thread
         self._wall = wall
         self._monotonic = monotonic
         self._timeouts = timeouts
@@ -308,6 +311,7 @@ class Relay:
                     looked_at_expiry = now
                     self._look_at_expiry()
                 self._look_at_devices()
+                self._look_at_damage()
                 self._look_at_room()
             except Exception:
                 log.exception("a look at how things are failed")
@@ -325,6 +329,12 @@ class Relay:
         if not self._warned and (warning := gateway_warning(self.learned, self._gateways)):
             self._warned = True
             log.warning(warning)
+
+    def _look_at_damage(self) -> None:
+        while not self._damage.empty():
+            error = self._damage.get_nowait()
+            if isinstance(error, StoreDamaged):
+                self._tell(occasions.damaged(str(self.settings.data), str(error), at=self._wall()))
 
     def _look_at_room(self) -> None:
         left = free(self.settings.data)

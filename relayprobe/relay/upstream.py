@@ -15,7 +15,7 @@ import socket
 import ssl
 
 from relayprobe.capture.tap import host_port
-from relayprobe.relay.outcome import Fault, Reply, Said, Sent, Stage, Trouble
+from relayprobe.relay.outcome import Cause, Fault, Reply, Said, Sent, Stage, Trouble
 from relayprobe.relay.passage import Passage
 from relayprobe.relay.place import Letter, Offers, Place, SignIn, Timeouts
 from relayprobe.relay.protocol import UpstreamProtocol
@@ -157,12 +157,12 @@ async def _reached(place: Place, timeouts: Timeouts, record: Record) -> Upstream
             async with asyncio.timeout(timeouts.connect):
                 found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         except TimeoutError:
-            return Fault("connect", Trouble("unreachable", f"the name {place.host} was not found in time"))
+            return Fault("connect", Trouble("no-name", f"the name {place.host} was not found in time"))
         except (OSError, UnicodeError) as error:  # a label may be too long for IDNA
-            return Fault("connect", Trouble("unreachable", f"the name {place.host} cannot be looked up: {_why(error)}"))
+            return Fault("connect", Trouble("no-name", f"the name {place.host} cannot be looked up: {_why(error)}"))
         found.sort(key=lambda one: one[0] != socket.AF_INET)
         addresses = tuple(dict.fromkeys(str(one[4][0]) for one in found))
-    met = []
+    met, refused = [], True
     for address in addresses:
         try:
             protocol = await _connected(address, place, timeouts, record)
@@ -173,9 +173,11 @@ async def _reached(place: Place, timeouts: Timeouts, record: Record) -> Upstream
             return Fault("tls", tls_trouble(error, place.verified))
         except OSError as error:
             met.append(f"{host_port((address, place.port))}: {_why(error)}")
+            refused = refused and isinstance(error, ConnectionRefusedError)
             continue
         return protocol
-    return Fault("connect", Trouble("unreachable", f"{place.label} could not be reached ({'; '.join(met[:SHOWN])})"))
+    cause: Cause = "nobody-listens" if refused and met else "unreachable"
+    return Fault("connect", Trouble(cause, f"{place.label} could not be reached ({'; '.join(met[:SHOWN])})"))
 
 
 async def _connected(address: str, place: Place, timeouts: Timeouts, record: Record) -> UpstreamProtocol:

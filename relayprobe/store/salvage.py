@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from relayprobe.store.queue import COLUMNS, RECIPIENTS, mail_of
 from relayprobe.store.schema import transaction
 from relayprobe.store.spool import put
 
+_MAGIC, _PAGE = b"SQLite format 3\0", 4096
 _MOST_GAPS = 5000  # numbers in a row that lead nowhere
 _AFTER = f"SELECT rowid, {COLUMNS} FROM mails WHERE rowid > ? ORDER BY rowid LIMIT 1"
 
@@ -24,6 +26,7 @@ def salvage(aside: Path, into: sqlite3.Connection) -> tuple[int, int]:
     """
     saved = lost = gaps = at = 0
     try:
+        _give_header(aside)
         with closing(sqlite3.connect(f"{aside.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as old:
             old.text_factory = lambda octets: octets.decode("utf-8", "replace")
             while gaps < _MOST_GAPS:
@@ -38,9 +41,27 @@ def salvage(aside: Path, into: sqlite3.Connection) -> tuple[int, int]:
                 if state in OPEN:
                     copied = _copied(old, found[1:], into)
                     saved, lost = saved + copied, lost + (not copied)
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         pass
     return saved, lost
+
+
+def _give_header(aside: Path) -> None:
+    """Where the first octets are gone, what SQLite needs there to read the rest. The format:
+    https://www.sqlite.org/fileformat2.html section 1.3."""
+    with aside.open("r+b") as file:
+        if file.read(16) == _MAGIC:
+            return
+        pages = aside.stat().st_size // _PAGE
+        file.seek(0)
+        file.write(
+            struct.pack(
+                ">16sHBBBBBBIIIIIIIIIIII20xII",
+                *(_MAGIC, _PAGE, 2, 2, 0, 64, 32, 32),  # WAL, and the fractions that are always so
+                *(1, pages, 0, 0, 1, 4, 0, 0, 1, 0, 0, 0),  # no free pages; schema format 4; UTF-8
+                *(1, 3_000_000),
+            )
+        )
 
 
 def _copied(old: sqlite3.Connection, record: tuple[Any, ...], into: sqlite3.Connection) -> bool:

@@ -586,9 +586,8 @@ class Store:
         saved, lost = salvage(aside, connection)
         with transaction(connection):
             recover(connection, now)
-        mail = f"; {saved} mails to be sent were carried over" if saved or lost else ""
-        if lost:
-            mail += f", {lost} could not be read"
+        mail = f"; {saved} mails to be sent were carried over"
+        mail += f", {lost} could not be read" if lost else ", as far as it could be read"
         self._tell(
             StoreDamaged(
                 f"the database in {self._folder} was damaged: it was set aside as {aside.name} and a new one begun; "

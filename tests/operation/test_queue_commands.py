@@ -205,6 +205,13 @@ def test_health_and_figures(tmp_path: Path) -> None:
             assert (code, said["ok"], said["process"], said["queue"]) == (0, True, relay.process.pid, {"waiting": 1})
             code, said = health("--waiting", "0")
             assert (code, said["ok"], len(said["faults"])) == (1, False, 1)
+            aside = relay.data / "relayprobe.db.damaged-20261126T000000Z"
+            aside.touch()
+            assert "set aside" in str(health()[1]["faults"])
+            aside.unlink()
+            config = relay.data.parent / "large.toml"
+            config.write_text('[limits]\nmessage_size = "1000TiB"\n')
+            assert "too little room" in str(health("--config", str(config))[1]["faults"])
             found = figures()
             assert found["relayprobe_mails_taken_total"] == 2
             assert found["relayprobe_devices_refused_total"] == 1

@@ -205,3 +205,10 @@ def test_what_is_let_through_has_one_at_and_a_domain_that_matched(text: str) -> 
             assert not set(address) & set("%!:,;<>\\[]()|\0\r\n")
             assert address.isascii()
             assert plain_address(address) == (address.rpartition("@")[0].strip('"').lower(), "contoso.com")
+
+
+def test_what_is_denied_is_denied_with_a_tag_too() -> None:
+    rules = permitted(deny_recipients=["boss@example.org"])
+    assert not rules.may_receive("boss+x@example.org")
+    assert rules.may_receive("boss.x@example.org")
+    assert permitted(recipients=["*@example.org"]).may_receive("boss+x@example.org")

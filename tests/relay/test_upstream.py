@@ -558,7 +558,7 @@ async def test_a_place_that_cannot_be_reached_is_told_in_words() -> None:
     place = Place("mail.example", 1, "none", None, "relay", addresses=("127.0.0.1",))
     assert await Upstream.connect(place, None, QUICK, Record()) == Fault(
         "connect",
-        Trouble("unreachable", "mail.example:1 could not be reached (127.0.0.1:1: Connection refused)"),
+        Trouble("nobody-listens", "mail.example:1 could not be reached (127.0.0.1:1: Connection refused)"),
     )
 
 

@@ -343,6 +343,20 @@ async def test_a_server_that_says_the_secret_back(made: Made, by: By, mechanisms
     assert b64encode(secret.encode()).decode()[:20] not in repr(came)
 
 
+@LOGINS
+@pytest.mark.parametrize("line", ["{} is wrong\r\n", "5{}\r\n", "535-no\r\n{}\r\n"])
+async def test_a_server_that_says_the_secret_where_its_code_should_be(
+    made: Made, by: By, mechanisms: str, line: str
+) -> None:
+    secret = PASSWORD if by == "password" else TOKEN
+    record = Record()
+    on = {"LOGIN": line.format(secret).encode()}
+    async with Scripted(tls=made.server(), mechanisms=mechanisms, on=on).running() as server:  # type: ignore[arg-type]
+        came = await Upstream.connect(place(server, made), login(by), QUICK, record)
+    clean(record)
+    assert secret not in repr(came)
+
+
 async def test_the_challenge_of_xoauth2_is_answered_and_kept(made: Made) -> None:
     says = {"status": "400", "schemes": "Bearer", "scope": "https://mail.example/"}
     challenge = b"334 " + b64encode(json.dumps(says).encode()) + b"\r\n"

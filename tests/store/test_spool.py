@@ -252,3 +252,14 @@ def damage(path: Path, chance: random.Random) -> None:
     page = chance.randrange(1, len(octets) // 4096)
     octets[page * 4096 : page * 4096 + 4096] = chance.randbytes(4096)
     path.write_bytes(octets)
+
+
+def test_mail_is_carried_over_where_the_first_octets_are_gone(desk: Desk, row: Rows) -> None:
+    store = desk.store()
+    take(store, row, *(mail(f"m{n:02}-1") for n in range(20)))
+    store.close()
+    path = desk.folder / "relayprobe.db"
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    desk.store()
+    assert len(list(open_spool(desk).mails())) == 20
+    assert "20 mails to be sent were carried over" in str(desk.errors[0])

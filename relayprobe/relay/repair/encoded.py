@@ -26,7 +26,8 @@ _ROOM = 45
 """Octets of text in one encoded word: with its frame it has to stay within 75 characters."""
 
 _BEYOND = re.compile(rb"[\x80-\xff]")
-_PHRASES = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)|<[^<>]*>|[^"(),:;<>]+|.', re.DOTALL)
+# What is opened need not be closed, and nothing is given back: else each of ten thousand quotes is followed to the end.
+_PHRASES = re.compile(rb'"(?:[^"\\]|\\.)*+"?|\((?:[^()\\]|\\.)*+\)?|<[^<>]*+>?|[^"(),:;<>]+|.', re.DOTALL)
 _PARAMETER = re.compile(rb';([ \t]*)([^=;\s"]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;]*)')
 _WORD = re.compile(rb"=\?[^?\s]+\?[^?\s]+\?[^?\s]*\?=")
 

@@ -47,7 +47,8 @@ def parsed(block: bytes) -> list[Field]:
     ]
 
 
-_ENTRY = re.compile(rb"[^\n]+\n(?:[ \t][^\n]*\n)*")
+# It may begin at a line's beginning alone: a last line without an end would else be looked at from each of its octets.
+_ENTRY = re.compile(rb"^[^\n]+\n(?:[ \t][^\n]*\n)*", re.MULTILINE)
 
 
 def first(fields: list[Field], name: str) -> bytes:
