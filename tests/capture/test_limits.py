@@ -64,6 +64,19 @@ async def test_all_together_get_no_more_than_there_is(start: Any) -> None:
         device.close()
 
 
+async def test_strangers_leave_room_for_those_who_are_named(start: Any) -> None:
+    running = await start(pin="plain", connections=4, known=lambda host: host == "127.0.0.2")
+
+    def come(source: str) -> tuple[socket.socket, bytes]:
+        device = socket.create_connection(running.address, source_address=(source, 0))
+        return device, device.recv(3)
+
+    came = [await asyncio.to_thread(come, source) for source in ("127.0.0.3",) * 3 + ("127.0.0.2",) * 3]
+    assert [code for _, code in came] == [b"220", b"220", b"421", b"220", b"220", b"421"]
+    for device, _ in came:
+        device.close()
+
+
 @pytest.mark.parametrize(
     ("host", "answered"),
     [
