@@ -37,11 +37,6 @@ class Devices:
     def __bool__(self) -> bool:
         return bool(self.networks or self.logins)
 
-    @property
-    def knows_logins(self) -> bool:
-        """Whether a login opens the relay to devices whose address is not listed."""
-        return bool(self.logins)
-
     def allows_address(self, host: str) -> bool:
         """Whether what comes from this address may send."""
         address = address_of(host)

@@ -1,4 +1,4 @@
-"""How fast mail may go out: messages a minute, recipients a day, waits between attempts, turns between devices.
+"""How fast mail may go out: messages a minute, recipients a day, waits between attempts.
 
 Nothing here reads a clock, waits or draws a random number: the time and the chance come in as arguments. `Bucket` is
 given the monotonic time, `Days` the wall's, since it is kept over restarts. A wall clock may jump: `Jumps` finds the
@@ -167,26 +167,3 @@ def backoff(schedule: Sequence[float], attempts: int, spread: Callable[[], float
     """
     wait = schedule[min(max(attempts, 1), len(schedule)) - 1]
     return wait * (0.8 + 0.4 * spread())
-
-
-class Turns:
-    """Fair turns between the devices that have mail waiting: by name in a circle, on from the one that had the last.
-
-    Between two turns of a device every other has one at most, however many there are, and however many come and go;
-    and one name is all that has to be remembered.
-    """
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def next(self, waiting: Iterable[str]) -> str | None:
-        """Whose turn it is, of those waiting; None where nobody is."""
-        first = following = None
-        for host in waiting:
-            if first is None or host < first:
-                first = host
-            if host > self._last and (following is None or host < following):
-                following = host
-        turn = first if following is None else following
-        self._last = turn or self._last
-        return turn

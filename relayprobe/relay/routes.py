@@ -27,7 +27,6 @@ from relayprobe.office365.modes import Way
 from relayprobe.relay.oauth import Application
 from relayprobe.relay.secrets import Origin
 from relayprobe.settings.relay import OAuthSettings, RouteSettings, SecretFrom
-from relayprobe.wire.session import domain_of
 
 Mode = Literal["submission", "direct-send", "connector", "smart-host", "auto"]
 
@@ -244,8 +243,3 @@ def _in_network(entry: str, host: str) -> bool:
 def by_mailbox(route: Route) -> str:
     """What the pace of a route is counted by: the mailbox, which several routes may share; else the route itself."""
     return route.user.lower() if route.user else f"route {route.name}"
-
-
-def domains_of(addresses: Iterable[str]) -> set[str]:
-    """The domains of addresses."""
-    return {domain_of(address) for address in addresses}

@@ -34,12 +34,6 @@ def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
-def _fraction(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("write a number")
-    return value
-
-
 OneOrMore = Annotated[Names, BeforeValidator(_one_or_more)]
 Addresses = Annotated[Mailboxes, BeforeValidator(_one_or_more)]
 Argv = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]

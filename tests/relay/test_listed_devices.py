@@ -48,14 +48,12 @@ def test_an_address_is_let_in_where_it_or_its_network_is_named(host: str, allowe
 )
 def test_a_login_is_let_in_where_it_is_named(user: str, allowed: bool) -> None:
     devices = devices_of(TOLD)
-    assert devices.knows_logins
     assert devices.allows_login(user) is allowed
 
 
 def test_where_nobody_is_named_nobody_may() -> None:
     for nobody in (Devices(), devices_of([])):
         assert not nobody
-        assert not nobody.knows_logins
         assert not nobody.allows_address("127.0.0.1")
         assert not nobody.allows_login("")
     assert devices_of(["10.0.0.5"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayprobe.relay.pace import HOUR, Bucket, Days, Jumps, Turns, backoff
+from relayprobe.relay.pace import HOUR, Bucket, Days, Jumps, backoff
 
 NOON = 1_800_000_000.0 // HOUR * HOUR
 DAY = 24 * HOUR
@@ -150,27 +150,3 @@ def test_waits_are_spread_by_a_fifth(chance: float, attempts: int) -> None:
     assert 79.99 <= backoff((100.0,), attempts, lambda: chance) <= 120.01
     assert backoff((100.0,), 1, lambda: 0.0) == pytest.approx(80)
     assert backoff((100.0,), 1, lambda: 1.0) == pytest.approx(120)
-
-
-def test_devices_take_turns() -> None:
-    turns = Turns()
-    assert [turns.next(["b", "a", "c"]) for _ in range(7)] == list("abcabca")
-    assert turns.next(["c", "aa"]) == "aa"
-    assert turns.next([]) is None
-    assert turns.next(["c", "aa"]) == "c"
-
-
-@settings(deadline=None)
-@given(st.sets(st.text(min_size=1, max_size=5), min_size=1, max_size=8), st.data())
-def test_a_device_that_waits_is_passed_over_by_no_other_twice(hosts: set[str], data: st.DataObject) -> None:
-    turns, patient = Turns(), min(hosts)
-    since: list[str] = []
-    for _ in range(40):
-        waiting = data.draw(st.sets(st.sampled_from(sorted(hosts)))) | {patient}
-        host = turns.next(waiting)
-        assert host in waiting
-        if host == patient:
-            since = []
-        else:
-            assert host not in since
-            since.append(host)
