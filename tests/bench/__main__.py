@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import judging
+from tests.bench import judging, relaying
 
 LOADS = {
     "A: 1 KB, each on a new connection": ["-s", "20", "-m", "2000", "-l", "1024"],
@@ -56,6 +56,7 @@ def main() -> None:
         if name[0] in chosen.loads:
             table(name, [{variant: measure(variant, load) for variant in VARIANTS} for _ in range(chosen.rounds)])
     crowd()
+    relaying.measured(chosen.rounds)
     judging.main()
 
 

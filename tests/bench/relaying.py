@@ -35,13 +35,17 @@ LARGE = 30 * 2**20
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.bench.relaying")
     options.add_argument("--rounds", type=int, default=3)
-    chosen = options.parse_args([] if sys.argv[0].endswith("bench/__main__.py") else None)
+    measured(options.parse_args().rounds)
+
+
+def measured(rounds: int) -> None:
+    """All of it."""
     for program in ("smtp-source", "smtp-sink", "postfix"):
         if not shutil.which(program):
             sys.exit(f"{program} is missing: it comes with the package postfix")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # on a disk, where /tmp may be memory
         Path(folder).chmod(0o711)  # Postfix drops its rights
-        durable(Path(folder), chosen.rounds)
+        durable(Path(folder), rounds)
         delay(Path(folder))
         memory(Path(folder))
 
