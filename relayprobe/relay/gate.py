@@ -91,7 +91,7 @@ class Gate(Accept):
 
     def ehlo(self, host: str, tls: bool) -> list[str]:
         """As ever, but for what cannot be promised for the other side."""
-        return [line for line in super().ehlo(host, tls) if line not in ("BINARYMIME", "DSN")]
+        return [line for line in super().ehlo(host, tls) if line not in ("BINARYMIME", "DSN", "SMTPUTF8")]
 
     async def check(self, login: Login, talk: Talk) -> str:
         """A login is proved where it is known. A device that is named by its address may have any."""

@@ -214,8 +214,25 @@ def _sentence(error: ValidationError, file: Path | None) -> str:
         near += [f"{table}.{key}" for table in Settings.model_fields if key in _keys([table])]
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {path}{where}: {hint}"
-    says = first["msg"].removeprefix("Value error, ")
+    says = _PLAINLY.get(first["type"]) or first["msg"].removeprefix("Value error, ").replace(
+        "Input should be", "it should be"
+    )
     return f"{path}{where}: {says}" if path else f"{says}{f' ({file})' if file else ''}"
+
+
+_PLAINLY = {
+    "missing": "this key is needed",
+    "too_short": "write at least one",
+    "string_too_short": "write something",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "string_type": "write a text, in quotes",
+    "tuple_type": "write a list, such as [...]",
+    "dict_type": "write a table",
+    "model_type": "write a table",
+    "path_type": "write a path, in quotes",
+}
+"""What pydantic says in terms of Python, for whom the file is."""
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -44,6 +44,9 @@ def into_tls(device: smtplib.SMTP) -> None:
 def test_devices_by_login(tmp_path: Path) -> None:
     with OtherSide() as other, Relaying(tmp_path / "relay", BY_LOGIN + other.route()) as relay:
         with relay.device() as device:
+            offered = set(device.esmtp_features)
+            assert {"auth", "starttls", "8bitmime", "size"} <= offered
+            assert not {"smtputf8", "binarymime", "dsn"} & offered  # what cannot be promised for the other side
             assert device.mail("a@contoso.test") == (530, b"5.7.0 Authentication required")
             for user, password in (("scanner", "wrong"), ("nobody", PASSWORD), ("scanner", "")):
                 assert login(device, user, password) == 535
