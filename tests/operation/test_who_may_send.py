@@ -86,6 +86,16 @@ def test_guessing_ends(tmp_path: Path) -> None:
         other.arrived()
 
 
+def test_a_login_that_was_not_proved_is_nobodys(tmp_path: Path) -> None:
+    """A device that is let in by its address may log in with anything, and is not taken for whom it says to be."""
+    with OtherSide() as other, Relaying(tmp_path / "relay", BY_BOTH + other.route()) as relay:
+        for password, known_as in (("wrong", None), (PASSWORD, "scanner")):
+            with relay.device() as device:
+                assert login(device, "scanner", password) == 235
+                device.sendmail("a@contoso.test", ["anna@contoso.test"], "Subject: x\r\n\r\nx\r\n")
+            assert relay.until_mail("delivered")["user"] == known_as
+
+
 def test_refused_by_address(tmp_path: Path) -> None:
     with (
         OtherSide() as other,

@@ -354,7 +354,17 @@ async def test_a_server_that_says_the_secret_where_its_code_should_be(
     async with Scripted(tls=made.server(), mechanisms=mechanisms, on=on).running() as server:  # type: ignore[arg-type]
         came = await Upstream.connect(place(server, made), login(by), QUICK, record)
     clean(record)
-    assert secret not in repr(came)
+    assert secret[:4] not in repr(came)
+    assert secret[:4] not in repr(record.transcript[-3:])
+
+
+async def test_a_secret_that_looks_like_a_reply_is_hushed_too(made: Made) -> None:
+    record = Record()
+    on = {"LOGIN": b"535 sesame is wrong\r\n"}
+    async with Scripted(tls=made.server(), mechanisms="LOGIN", on=on).running() as server:
+        came = await Upstream.connect(place(server, made), login(secret="535 sesame"), QUICK, record)
+    assert isinstance(came, Fault)
+    assert "sesame" not in repr(came) + repr(record.transcript)
 
 
 async def test_the_challenge_of_xoauth2_is_answered_and_kept(made: Made) -> None:
