@@ -41,7 +41,7 @@ def command(
         if record.get("state", "ok") == "stopped":
             faults.append(f"route {name} is stopped: {record.get('why')}")
     for aside in set_aside_files(folder):
-        if not aside.name.endswith("-wal"):
+        if not aside.name.endswith(("-wal", "-shm")):
             faults.append(
                 f"a damaged database was set aside as {aside}: mail in it may not have been delivered; when you have "
                 "seen to it, remove the file"

@@ -14,6 +14,7 @@ from relayprobe.store.schema import transaction
 from relayprobe.store.spool import put
 
 _MAGIC, _PAGE = b"SQLite format 3\0", 4096
+_FIRST_PAGE = (b"\x0d", b"\x05")  # behind the header the schema's table begins: a leaf, or what leads to leaves
 _MOST_GAPS = 5000  # numbers in a row that lead nowhere
 _AFTER = f"SELECT rowid, {COLUMNS} FROM mails WHERE rowid > ? ORDER BY rowid LIMIT 1"
 
@@ -43,6 +44,7 @@ def salvage(aside: Path, into: sqlite3.Connection) -> tuple[int, int]:
                     saved, lost = saved + copied, lost + (not copied)
     except (sqlite3.Error, OSError):
         pass
+    aside.with_name(f"{aside.name}-shm").unlink(missing_ok=True)  # made by reading it
     return saved, lost
 
 
@@ -50,7 +52,8 @@ def _give_header(aside: Path) -> None:
     """Where the first octets are gone, what SQLite needs there to read the rest. The format:
     https://www.sqlite.org/fileformat2.html section 1.3."""
     with aside.open("r+b") as file:
-        if file.read(16) == _MAGIC:
+        start = file.read(101)
+        if start.startswith(_MAGIC) or start[100:] not in _FIRST_PAGE:  # sound, or never a database
             return
         pages = aside.stat().st_size // _PAGE
         file.seek(0)
