@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PURE = ("wire", "office365", "rules", "advice", "report")
+PURE = ("tongue", "wire", "office365", "rules", "advice", "report")
 ROOMS = (*PURE, "settings", "logs", "store", "capture", "relay", "check", "web", "cli")
 IO = set("asyncio ssl socket os pathlib time logging structlog click aiosmtpd aiosmtplib".split())
 ONLY_IN = {"aiosmtpd": "capture", "aiosmtplib": "relay"}
