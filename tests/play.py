@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relayprobe.cli.judging import judge_stored
+from relayprobe.dossier.judging import judge_stored
 from relayprobe.store import Archive, Row
 from tests.clients.listening import Listening, until
 from tests.device import Script, passages, play, read

@@ -18,8 +18,9 @@ import pytest
 from click.testing import CliRunner
 
 from relayprobe.cli import VERBS, main
-from relayprobe.cli.export import FILES, FORMS
-from relayprobe.cli.judging import judge
+from relayprobe.cli.export import FORMS
+from relayprobe.dossier.export import FILES
+from relayprobe.dossier.judging import judge
 from relayprobe.relay.repair.terms import REPAIRS
 from relayprobe.report.manual import document
 from relayprobe.report.objects import session_from_object

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PURE = ("tongue", "wire", "office365", "rules", "advice", "report")
-ROOMS = (*PURE, "settings", "logs", "store", "capture", "relay", "check", "web", "cli")
+ROOMS = (*PURE, "settings", "logs", "store", "dossier", "capture", "relay", "check", "web", "cli")
 IO = set("asyncio ssl socket os pathlib time logging structlog click aiosmtpd aiosmtplib".split())
 ONLY_IN = {"aiosmtpd": "capture", "aiosmtplib": "relay"}
 DOORS = ("relayprobe", "relayprobe.__main__")  # they stand before the first room, and may import from any

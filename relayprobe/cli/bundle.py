@@ -1,18 +1,17 @@
-"""A bundle: a session in one zip file, written, and read again. What is read may be a stranger's."""
+"""A bundle, read again: a session in one zip file, which may be a stranger's."""
 
 from __future__ import annotations
 
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
 from typing import IO
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
+from zipfile import BadZipFile, ZipFile
 
 from relayprobe.cli.options import fail
+from relayprobe.dossier.bundle import IN_MEMORY, SESSION
 from relayprobe.wire.packets import File
 
-SESSION = "session.json"
 LONGEST_SESSION = 64 * 1024 * 1024
 """Octets of a session in a bundle, unpacked: of its messages it has the first 64 KiB each."""
 
@@ -20,29 +19,13 @@ MOST_FILES = 2_000
 """Files in a bundle: a message each, and a few more."""
 
 LONGEST_BUNDLE = 2 * 1024 * 1024 * 1024
-_IN_MEMORY = 8 * 1024 * 1024
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file knows: the same session makes the same octets
 _END = b"PK\x05\x06"
 _UNREADABLE = (BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError, ValueError, struct.error)
 
 
-def packed(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """Files as a zip file, in pieces. The same files come out as the same octets."""
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as made:
-        with ZipFile(made, "w", ZIP_DEFLATED) as bundle:
-            for name, content in files:
-                info = ZipInfo(name, _LONG_AGO)
-                info.external_attr = 0o600 << 16
-                info.create_system = 3  # whose modes these are
-                bundle.writestr(info, content, ZIP_DEFLATED)
-        made.seek(0)
-        while piece := made.read(1 << 16):
-            yield piece
-
-
 def session_in(source: File, shown: str) -> bytes:
     """The session in a bundle, as JSON. What is none, or larger than one can be, ends the command."""
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as file:
         _copy(source, file, shown)
         _bounded(file, shown)
         try:

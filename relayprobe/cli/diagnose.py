@@ -20,7 +20,7 @@ from relayprobe.cli.show import MODES
 from relayprobe.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from relayprobe.cli.judging import Judgement
+    from relayprobe.dossier.judging import Judgement
     from relayprobe.store import Archive, Row, Store
     from relayprobe.wire.session import Site
     from relayprobe.wire.visit import Visit
@@ -106,8 +106,8 @@ def _judgements(
     config: Path | None, data: Path | None, mode: str | None, sessions: Sequence[str], ports: Sequence[int]
 ) -> Iterator[Judgement]:
     from relayprobe.cli.files import STDIN, judgements_in
-    from relayprobe.cli.judging import judge_stored
     from relayprobe.cli.site import site_given
+    from relayprobe.dossier.judging import judge_stored
     from relayprobe.report.visible import visible
 
     site = site_given(config)
@@ -190,7 +190,7 @@ def _all(
 
 def _each(stored: Archive, mode: str | None, site: Site | None, *, quietly: bool) -> Iterator[tuple[Row, Judgement]]:
     """Every stored session, oldest first. A bar on stderr tells how far it is, where nothing else is told there."""
-    from relayprobe.cli.judging import judge_stored
+    from relayprobe.dossier.judging import judge_stored
     from relayprobe.wire.visit import LOOK_BACK
 
     known: dict[str, Visit] = {}

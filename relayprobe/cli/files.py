@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import click
 
-from relayprobe.cli.judging import Judgement, judge
 from relayprobe.cli.options import fail
+from relayprobe.dossier.judging import Judgement, judge
 from relayprobe.report.objects import NotASession, session_from_object, visits_from_object
 from relayprobe.report.visible import visible
 from relayprobe.wire import pasted

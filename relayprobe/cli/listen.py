@@ -30,10 +30,10 @@ from relayprobe.capture.listener import Judged, Listener, ListenError, Manner, P
 from relayprobe.capture.smtp import Limits
 from relayprobe.capture.tls import CertificateError, imitated_context, own_certificate, server_context
 from relayprobe.cli.options import common, fail, option, settings
-from relayprobe.cli.site import site_of
 from relayprobe.cli.terminal import Beside, Terminal
 from relayprobe.report.interview import progress_object, progress_text
 from relayprobe.report.text import MODE_NAMES, advice_text, conclusion, event_line, verdicts_text
+from relayprobe.settings.site import site_of
 from relayprobe.store import Retention, Store, StoreError
 from relayprobe.wire.events import Event
 from relayprobe.wire.message import trimmed
@@ -332,7 +332,7 @@ def _judged(
     if screen:
         screen.judged(judged)
     if rows:
-        from relayprobe.cli.sessions import row_object
+        from relayprobe.dossier.objects import row_object
 
         rows.line(("", json.dumps(row_object(row))))
 

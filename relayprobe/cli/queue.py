@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relayprobe.cli.options import Wrong, common, data_folder, fail, option
-from relayprobe.cli.queued import mail_object, whole_object
 from relayprobe.cli.terminal import Terminal
+from relayprobe.dossier.objects import mail_object, whole_object
 
 if TYPE_CHECKING:
     from relayprobe.store import Mail, Spool

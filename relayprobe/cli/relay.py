@@ -20,8 +20,8 @@ import structlog
 from relayprobe import logs
 from relayprobe.cli.listen import Screen, certificate_of, manner_of, new_loop_runner, only_given, ports_of, store_of
 from relayprobe.cli.options import Wrong, common, fail, option, settings
-from relayprobe.cli.site import site_of
 from relayprobe.cli.terminal import Beside, Terminal
+from relayprobe.settings.site import site_of
 
 if TYPE_CHECKING:
     from relayprobe.capture.listener import Judged, Listener, Manner, Port
@@ -285,13 +285,13 @@ class _House:
         if self._screen:
             self._screen.judged(judged)
         if self._as_json:
-            from relayprobe.cli.sessions import row_object
+            from relayprobe.dossier.objects import row_object
 
             self._show.line(("", json.dumps(row_object(judged.row))))
 
     def _ended(self, attempt: Attempt, mail: Mail) -> None:
         if self._as_json:
-            from relayprobe.cli.queued import mail_object
+            from relayprobe.dossier.objects import mail_object
 
             self._show.line(("", json.dumps(mail_object(mail, attempt.reply))))
         elif self._screen:

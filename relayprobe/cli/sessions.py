@@ -9,12 +9,13 @@ import sys
 import time
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from relayprobe.cli.options import archive, common, fail, option
 from relayprobe.cli.terminal import Terminal
+from relayprobe.dossier.objects import row_object
 from relayprobe.report.visible import visible
 
 if TYPE_CHECKING:
@@ -76,23 +77,6 @@ def _was_refused(stored: Archive, row: Row) -> bool:
     from relayprobe.relay.gate import NOT_LET_IN
 
     return any(words in event for event in stored.events(row.id) for words in NOT_LET_IN)
-
-
-def row_object(row: Row) -> dict[str, Any]:
-    """A row as the JSON object that is promised."""
-    return {
-        "id": row.id,
-        "started": row.started,
-        "ended": row.ended,
-        "peer": row.peer,
-        "listener": row.listener,
-        "findings": list(row.findings),
-        "worst": row.worst,
-        "messages": row.messages,
-        "users": list(row.users),
-        "senders": list(row.senders),
-        "octets": row.octets,
-    }
 
 
 def moment(text: str) -> float:

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from relayprobe.cli.options import archive, common, data_folder, option
-from relayprobe.cli.queued import sent_on
 from relayprobe.cli.terminal import Terminal
+from relayprobe.dossier.objects import sent_on
 
 MODES = click.Choice(["submission", "direct-send", "connector"])
 
@@ -24,8 +24,8 @@ def command(
     config: Path | None, data: Path | None, as_json: bool, no_color: bool, verbose: int, mode: str | None, session: str
 ) -> None:
     """Show one session: SESSION is an id, the beginning of one, or `last`."""
-    from relayprobe.cli.judging import judge_stored, load
     from relayprobe.cli.site import site_given
+    from relayprobe.dossier.judging import judge_stored, load
     from relayprobe.report.objects import report_object
     from relayprobe.report.queue import forwarded_lines
     from relayprobe.report.text import report

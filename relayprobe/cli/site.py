@@ -1,33 +1,13 @@
-"""What the settings tell of the site, as the pure rooms take it."""
+"""The site, for commands that read what was captured."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relayprobe.wire.session import Site
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relayprobe.settings import Settings
-
-
-def site_of(chosen: Settings) -> Site:
-    """The site by the settings."""
-    return Site(
-        domains=tuple(domain.lower().rstrip(".") for domain in chosen.site.domains),
-        accounts=tuple(chosen.passwords),
-        public_ip=chosen.site.public_ip,
-        connector=chosen.site.connector,
-        mx=chosen.site.mx,
-        static_ip=chosen.site.static_ip,
-        basic_auth=chosen.site.basic_auth,
-        oauth=chosen.site.oauth,
-        hve=chosen.site.hve,
-        acs=chosen.site.acs,
-        reject_direct_send=chosen.site.reject_direct_send,
-        blocked_ports=chosen.site.blocked_ports,
-    )
+    from relayprobe.wire.session import Site
 
 
 def site_given(config: Path | None) -> Site | None:
@@ -35,5 +15,6 @@ def site_given(config: Path | None) -> Site | None:
     if config is None:
         return None
     from relayprobe.cli.options import settings
+    from relayprobe.settings.site import site_of
 
     return site_of(settings(config, {}))

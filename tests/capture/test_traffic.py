@@ -65,7 +65,7 @@ async def test_a_wrong_password_tried_again_at_once(start: Any) -> None:
 
 
 async def test_what_was_found_live_is_found_again_in_the_store(start: Any) -> None:
-    from relayprobe.cli.judging import judge_stored
+    from relayprobe.dossier.judging import judge_stored
 
     running = await start()
     await four_at_once(running)

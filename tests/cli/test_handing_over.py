@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from relayprobe import __version__
 from relayprobe.cli import bundle as limits
 from relayprobe.cli import main
-from relayprobe.cli.judging import judge
+from relayprobe.dossier.judging import judge
 from relayprobe.report.objects import session_from_object
 from relayprobe.wire.packets import looks_like_capture
 from tests.cli.kept import LOGIN_ALONE, NO_LOGIN, Held, keep, refusal, run
@@ -149,7 +149,7 @@ def test_the_hello_is_in_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = next(path for path in EXAMPLES if path.stem == "tls10-scanner")
     shown = session_from_object(json.loads(path.read_text()))
     keep(tmp_path, [Held("aa01", LOGIN_ALONE)])
-    monkeypatch.setattr("relayprobe.cli.judging.judge_stored", lambda *_, **__: judge(shown))
+    monkeypatch.setattr("relayprobe.dossier.export.judge_stored", lambda *_, **__: judge(shown))
     files = unpacked(exported(tmp_path, "aa01", "bundle"))
     assert files["hello.bin"] == shown.hellos[0][1].raw
     assert files["hello.bin"].startswith(b"\x16\x03\x01")

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from relayprobe.cli.judging import load
+from relayprobe.dossier.judging import load
 from relayprobe.report.mail import eml
 from relayprobe.store import Archive, Mail, Spool, StoreError
 from relayprobe.store.queue import Wanted

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from relayprobe.cli.queued import mail_object, whole_object
+from relayprobe.dossier.objects import mail_object, whole_object
 from relayprobe.store import Spool
 from relayprobe.store.mail import QUEUED, State
 from relayprobe.store.queue import Wanted

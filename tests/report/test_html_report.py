@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from relayprobe.advice.findings import diagnose
-from relayprobe.cli.judging import Judgement, judge
+from relayprobe.dossier.judging import Judgement, judge
 from relayprobe.report.html import report_html
 from relayprobe.report.markup import el, prose
 from relayprobe.report.objects import session_from_object

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayprobe.advice.findings import diagnose
-from relayprobe.cli.judging import judge
+from relayprobe.dossier.judging import judge
 from relayprobe.report.objects import session_from_object, session_object
 from relayprobe.report.text import dialogue, report
 from relayprobe.report.unseen import unseen

@@ -1,4 +1,4 @@
-"""Mail in the spool as the JSON objects that are promised."""
+"""Stored sessions and mail in the spool as the JSON objects that are promised."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relayprobe.store import Attempt, Mail, Spool
+    from relayprobe.store import Attempt, Mail, Row, Spool
+
+
+def row_object(row: Row) -> dict[str, Any]:
+    """A row as the JSON object that is promised."""
+    return {
+        "id": row.id,
+        "started": row.started,
+        "ended": row.ended,
+        "peer": row.peer,
+        "listener": row.listener,
+        "findings": list(row.findings),
+        "worst": row.worst,
+        "messages": row.messages,
+        "users": list(row.users),
+        "senders": list(row.senders),
+        "octets": row.octets,
+    }
 
 
 def mail_object(mail: Mail, last_reply: str | None) -> dict[str, Any]:
