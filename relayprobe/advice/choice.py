@@ -22,13 +22,14 @@ from relayprobe.office365.modes import MODE_OF, MODES, Mode, Way
 from relayprobe.rules import RULES
 from relayprobe.rules.addresses import factory_setting, home_domain, outsiders
 from relayprobe.rules.credentials import DIFFERENCES
+from relayprobe.tongue import Said, inside, joined, said
 from relayprobe.wire.session import Session, domain_of
 from relayprobe.wire.visit import Visit
 
-NAMES: Mapping[Mode, str] = {
-    "submission": "Client submission",
-    "direct-send": "Direct Send",
-    "connector": "SMTP relay through a connector",
+NAMES: Mapping[Mode, Said] = {
+    "submission": said("Client submission"),
+    "direct-send": said("Direct Send"),
+    "connector": said("SMTP relay through a connector"),
 }
 
 _OLD_TLS = frozenset(("tls10-11-only", "sslv3-only", "legacy-ciphers-only"))
@@ -72,19 +73,19 @@ CANNOT_BE_SET: Mapping[Mode, frozenset[str]] = {
 }
 """Blockers that no setting of the device removes. Old TLS is none at the MX endpoint: it can be switched off."""
 
-_SUITS: Mapping[Mode, str] = {
-    "submission": "it asks for TLS, a login, and the login's own address as the sender",
-    "connector": "it asks for no login, and takes mail for anyone from any sender in your own domains",
-    "direct-send": "it asks for no login, and all recipients are in your own domains",
+_SUITS: Mapping[Mode, Said] = {
+    "submission": said("it asks for TLS, a login, and the login's own address as the sender"),
+    "connector": said("it asks for no login, and takes mail for anyone from any sender in your own domains"),
+    "direct-send": said("it asks for no login, and all recipients are in your own domains"),
 }
 
-_RELAY_CAN = "A relay between the device and Office 365 can do what the device cannot: `relayprobe relay` is one."
+_RELAY_CAN = said("A relay between the device and Office 365 can do what the device cannot: `relayprobe relay` is one.")
 
-_SECURITY_TO_A_RELAY: Mapping[Tls, str] = {
-    "none": "none, or STARTTLS where the device has it",
-    "old": "none (switch SSL/TLS off: the device's is too old for anything but your own network)",
-    "implicit": "SSL/TLS, as the device has it: the relay listens with TLS at once",
-    "modern": "STARTTLS",
+_SECURITY_TO_A_RELAY: Mapping[Tls, Said] = {
+    "none": said("none, or STARTTLS where the device has it"),
+    "old": said("none (switch SSL/TLS off: the device's is too old for anything but your own network)"),
+    "implicit": said("SSL/TLS, as the device has it: the relay listens with TLS at once"),
+    "modern": said("STARTTLS"),
 }
 
 
@@ -129,15 +130,14 @@ def advise(
             because = outcome.why_not((way,)) or because
             way, mode, stuck = left[0], MODE_OF[left[0]], False
         else:
-            because = " ".join(
-                filter(None, (because if stuck else "", outcome.why_not(STRAIGHT - {"submission-oauth"})))
-            )
+            why_not = outcome.why_not(STRAIGHT - {"submission-oauth"})
+            because = joined(filter(None, (because if stuck else "", why_not)), " ")
             stuck = True
     if _a_relay_helps(verdicts):
         if stuck:
             way, mode = "relayprobe", MODE_OF["relayprobe"]
         if stuck or in_the_way["submission"]:
-            because = f"{because} {_RELAY_CAN}"
+            because = joined((because, _RELAY_CAN), " ")
     others = tuple(other for other in order if other != mode and not in_the_way[other])
     known = recognise_device(session)
     return Advice(
@@ -148,7 +148,7 @@ def advise(
         warnings=tuple(_warnings(session, way, findings)),
         way=way,
         relay=outcome.relay,
-        device=f"{known[0].name}: {known[1]}" if known else None,
+        device=said("{device}: {sign}", device=known[0].name, sign=known[1]) if known else None,
         fields=field_names(known[0], mode) if known else {},
         questions=tuple(_questions(session, case, outcome)),
     )
@@ -164,20 +164,23 @@ def _way_of(mode: Mode, case: Case) -> Way:
     return "submission-oauth" if mode == "submission" and case.login == "XOAUTH2" else mode
 
 
-def _questions(session: Session, case: Case, outcome: Outcome) -> Iterator[str]:
+def _questions(session: Session, case: Case, outcome: Outcome) -> Iterator[Said]:
     """What would change the choice, if it were told: two questions at the most."""
     asked = []
     if not session.site.domains and session.envelopes:
         asked.append(
-            "Which are your accepted domains? Then your own people can be told from others (domains in [site])."
+            said("Which are your accepted domains? Then your own people can be told from others (domains in [site]).")
         )
     at_mx = [way for way in outcome.reachable if way in ("direct-send", "connector")]
     if at_mx and outcome.reachable[0] in at_mx and case.static_ip is None and case.connector is None:
         asked.append(
-            "Has the site a fixed public address of its own? Then a connector is the better way (static_ip in [site])."
+            said(
+                "Has the site a fixed public address of its own? Then a connector is the better way (static_ip in "
+                "[site])."
+            )
         )
     if outcome.reachable[:1] == ("high-volume-email",) and case.hve is None:
-        asked.append("Is there High Volume Email in your organization (hve in [site])?")
+        asked.append(said("Is there High Volume Email in your organization (hve in [site])?"))
     yield from asked[:2]
 
 
@@ -211,50 +214,55 @@ def _cannot_be_set(session: Session, mode: Mode, verdict: Verdict) -> list[str]:
     return [blocker for blocker in verdict.blockers if blocker in hard]
 
 
-def _because(session: Session, mode: Mode, verdict: Verdict, in_the_way: Mapping[Mode, Sequence[str]]) -> str:
-    name = NAMES[mode]
+def _because(session: Session, mode: Mode, verdict: Verdict, in_the_way: Mapping[Mode, Sequence[str]]) -> Said:
     if verdict.works and _is_open(session, mode):
         if not verdict.proven:
-            return (
-                f"Nothing seen so far speaks against it; no mail was seen that would prove it. {name}: {_SUITS[mode]}."
+            return said(
+                "Nothing seen so far speaks against it; no mail was seen that would prove it. {mode}: {suits}.",
+                mode=NAMES[mode],
+                suits=_SUITS[mode],
             )
         if mode == "submission" and session.login and session.login.mechanism == "XOAUTH2":
-            return "The device does all that it asks for, and signs in with OAuth, which stays."
-        mind = f" To be set right all the same: {_titles(verdict.risks)}." if verdict.risks else ""
-        return f"The device does already what it has to for this: {_SUITS[mode]}.{mind}"
-    said = []
+            return said("The device does all that it asks for, and signs in with OAuth, which stays.")
+        because = [said("The device does already what it has to for this: {suits}.", suits=_SUITS[mode])]
+        if verdict.risks:
+            because.append(said("To be set right all the same: {faults}.", faults=_titles(verdict.risks)))
+        return joined(because, " ")
     if in_the_way[mode]:
-        said.append(
-            f"No mode works with what the device does ({_titles(in_the_way[mode])}), and no setting changes that."
-        )
+        because = [
+            said(
+                "No mode works with what the device does ({faults}), and no setting changes that.",
+                faults=_titles(in_the_way[mode]),
+            )
+        ]
     elif at_device := [blocker for blocker in verdict.blockers if blocker in RULES]:
-        said.append(f"It asks for the least change. To be set right at the device: {_titles(at_device)}.")
+        because = [
+            said("It asks for the least change. To be set right at the device: {faults}.", faults=_titles(at_device))
+        ]
     else:
-        said.append(f"The device does what it has to for this, once there is a connector: {_SUITS[mode]}.")
+        because = [
+            said("The device does what it has to for this, once there is a connector: {suits}.", suits=_SUITS[mode])
+        ]
     if mode != "submission" and not _OLD_TLS.isdisjoint(verdict.blockers):
-        said.append("Its SSL/TLS is simply switched off: this mode takes mail without.")
+        because.append(said("Its SSL/TLS is simply switched off: this mode takes mail without."))
     if mode != "submission" and (submission := in_the_way["submission"]):
-        said.append(f"Client submission is out of the device's reach ({_titles(submission)}).")
-    return " ".join(said)
+        because.append(said("Client submission is out of the device's reach ({faults}).", faults=_titles(submission)))
+    return joined(because, " ")
 
 
-def _titles(rules: Sequence[str]) -> str:
-    return "; ".join(_within_a_sentence(RULES[rule].title) for rule in rules)
-
-
-def _within_a_sentence(title: str) -> str:
-    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+def _titles(rules: Sequence[str]) -> Said:
+    return joined((inside(RULES[rule].title) for rule in rules), "; ")
 
 
 def _settings(session: Session, way: Way, case: Case) -> dict[str, str]:
     """What to type into the menu. What is not known is named, with where to look it up."""
     if way == "relayprobe":
         return {
-            "server": "the address of the relay on your own network",
-            "port": "the port on which the relay listens",
+            "server": said("the address of the relay on your own network"),
+            "port": said("the port on which the relay listens"),
             "security": _SECURITY_TO_A_RELAY[case.tls],
-            "user": "as the relay is set up: none, or a login of its own",
-            "sender": "unchanged: the relay decides",
+            "user": said("as the relay is set up: none, or a login of its own"),
+            "sender": said("unchanged: the relay decides"),
         }
     mode = MODE_OF[way]
     endpoint = endpoints.VARIANTS.get(way, endpoints.ENDPOINTS[mode])
@@ -264,18 +272,21 @@ def _settings(session: Session, way: Way, case: Case) -> dict[str, str]:
         return {
             "server": endpoint.host,
             "port": str(endpoint.port),
-            "security": 'STARTTLS (in some menus "TLS"; not "SSL")',
+            "security": said('STARTTLS (in some menus "TLS"; not "SSL")'),
             "user": user,
             "sender": sender,
         }
-    query = domain or "YOUR-DOMAIN"
-    lookup = f"the MX host of {domain or 'your domain'} (look it up: `nslookup -type=mx {query}`)"
+    lookup = said(
+        "the MX host of {domain} (look it up: `nslookup -type=mx {query}`)",
+        domain=domain or said("your domain"),
+        query=domain or said("YOUR-DOMAIN"),
+    )
     return {
         "server": session.site.mx or lookup,
         "port": str(endpoint.port),
         "security": _security_at_mx(session),
-        "user": "none: switch authentication off, and leave user name and password empty",
-        "sender": _sender(session) or f"an address in {domain or 'your own domain'}",
+        "user": said("none: switch authentication off, and leave user name and password empty"),
+        "sender": _sender(session) or said("an address in {domain}", domain=domain or said("your own domain")),
     }
 
 
@@ -283,11 +294,12 @@ def _account(session: Session, way: Way) -> tuple[str, str]:
     """Whom to log in as, and the sender that goes with it."""
     match way:
         case "high-volume-email":
-            account = "the address of the High Volume Email account"
-            return f"{account}, with its own password", f"{account}, in From too"
+            return said("the address of the High Volume Email account, with its own password"), (
+                said("the address of the High Volume Email account, in From too")
+            )
         case "azure-communication-services":
-            return "resource|application id|tenant id, with the application's secret as the password", (
-                "an address that is set up on the verified domain"
+            return said("resource|application id|tenant id, with the application's secret as the password"), (
+                said("an address that is set up on the verified domain")
             )
         case _:
             mailbox = _mailbox(session)
@@ -302,7 +314,9 @@ def _mailbox(session: Session) -> str:
     if user and "@" in user:
         return user.strip()
     domain = home_domain(session)
-    return _sender(session) or f"the full address of the device's mailbox (somebody@{domain or 'your-domain'})"
+    return _sender(session) or said(
+        "the full address of the device's mailbox (somebody@{domain})", domain=domain or said("your-domain")
+    )
 
 
 def _sender(session: Session) -> str | None:
@@ -317,44 +331,58 @@ def _sender(session: Session) -> str | None:
 
 def _security_at_mx(session: Session) -> str:
     if any(up.version in ("TLSv1.2", "TLSv1.3") for _, up in session.tls):
-        return "STARTTLS"
+        return said("STARTTLS")
     offered = [sent.hello for _, sent in session.hellos if sent.hello]
     if offered and all(h.best_version < tls.OLDEST_VERSION or tls.TAKEN.isdisjoint(h.suites) for h in offered):
-        return "none (switch SSL/TLS off: the device's is too old)"
-    return "STARTTLS, or none where the device has no such setting"
+        return said("none (switch SSL/TLS off: the device's is too old)")
+    return said("STARTTLS, or none where the device has no such setting")
 
 
-def _warnings(session: Session, way: Way, findings: Sequence[Finding]) -> list[str]:
-    said = []
+def _warnings(session: Session, way: Way, findings: Sequence[Finding]) -> list[Said]:
+    warnings: list[Said] = []
     mode = MODE_OF[way]
     login = session.login
     if login and login.reply and login.reply.code == 535:
         likeness = login.secret.likeness if login.secret else None
         if likeness and likeness != "equal":
-            said.append(f"The password that came with {login.user} is not the expected one: {DIFFERENCES[likeness]}.")
+            warnings.append(
+                said(
+                    "The password that came with {user} is not the expected one: {difference}.",
+                    user=login.user,
+                    difference=DIFFERENCES[likeness],
+                )
+            )
         else:
-            said.append(f"The login of {login.user or 'nobody'} was refused here: look at user name and password.")
+            warnings.append(
+                said(
+                    "The login of {user} was refused here: look at user name and password.",
+                    user=login.user or said("nobody"),
+                )
+            )
     if way == "submission":
-        said.append(_dated(endpoints.BASIC_AUTH_ENDS))
+        warnings.append(_dated(endpoints.BASIC_AUTH_ENDS))
     elif way == "high-volume-email":
-        said.append(_dated(endpoints.HVE_TERMS))
+        warnings.append(_dated(endpoints.HVE_TERMS))
     elif way == "azure-communication-services":
-        said.append(_dated(endpoints.ACS_TERMS))
+        warnings.append(_dated(endpoints.ACS_TERMS))
     elif mode == "direct-send":
-        said.append(_dated(endpoints.DIRECT_SEND_MAY_BE_OFF))
+        warnings.append(_dated(endpoints.DIRECT_SEND_MAY_BE_OFF))
     elif mode == "connector":
-        said.append(_dated(endpoints.CONNECTOR_TERMS))
+        warnings.append(_dated(endpoints.CONNECTOR_TERMS))
     if mode != "submission" and session.site.mx is None:
-        said.append(endpoints.MX_IS_LOOKED_UP.text)
+        warnings.append(said(endpoints.MX_IS_LOOKED_UP.text))
     if any(finding.rule.id == "tls10-11-only" for finding in findings):
-        said.append(_dated(endpoints.LEGACY_TLS))
-    said += [f"{finding.rule.title}: {finding.rule.doubt}." for finding in findings if finding.rule.id in _LOCAL_ONLY]
-    return said
+        warnings.append(_dated(endpoints.LEGACY_TLS))
+    return warnings + [
+        said("{title}: {doubt}.", title=said(finding.rule.title), doubt=said(finding.rule.doubt or ""))
+        for finding in findings
+        if finding.rule.id in _LOCAL_ONLY
+    ]
 
 
 _LOCAL_ONLY = ("cert-rejected-by-client",)
 """Findings that are about relayprobe as much as about Office 365, so that their doubt belongs to the advice."""
 
 
-def _dated(notice: endpoints.Notice) -> str:
-    return f"{notice.text} (As of {notice.seen}; {notice.source}.)"
+def _dated(notice: endpoints.Notice) -> Said:
+    return said("{notice} (As of {date}; {source}.)", notice=said(notice.text), date=notice.seen, source=notice.source)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from relayprobe.office365.modes import Mode
 from relayprobe.rules.rule import quoted
+from relayprobe.tongue import Said, said
 from relayprobe.wire.session import Session
 
 SETTINGS = ("server", "port", "security", "authentication", "user", "password", "sender")
@@ -45,9 +46,10 @@ class Device:
     doubt: str | None = None
 
     @property
-    def name(self) -> str:
+    def name(self) -> Said:
         """What a report calls it: `Epson (as on EM-C800, WF-C21000, PX-M382F)`."""
-        return f"{self.brand} (as on {self.models})" if self.models else self.brand
+        brand = said(self.brand)
+        return said("{brand} (as on {models})", brand=brand, models=self.models) if self.models else brand
 
 
 def _fields(**labels: str | Field) -> Mapping[str, Field]:
@@ -442,7 +444,7 @@ HELLOS: tuple[tuple[str, str, str], ...] = (
 """How the fingerprint of a TLS hello begins, whose it is, and where it was seen."""
 
 
-def recognise_device(session: Session) -> tuple[Device, str] | None:
+def recognise_device(session: Session) -> tuple[Device, Said] | None:
     """Which device it is and how it is known, as the end of a sentence (`it says EHLO ...`); None where nothing tells.
 
     What it quotes is the device's own, and not fit for a terminal as it stands.
@@ -477,30 +479,39 @@ def _labelled(field: Field, meant: str | None) -> str:
     return f"{field.label}: {choice}" if choice else field.label
 
 
-def _recognised(session: Session) -> Iterator[tuple[str, str]]:
+def _recognised(session: Session) -> Iterator[tuple[str, Said]]:
     messages = [envelope.message for envelope in session.envelopes if envelope.message]
     for message in messages[:1]:
         for name in ("X-Mailer", "User-Agent"):
             for value in message.fields(name):
                 for sign in _signs(MAILERS, value[:_READ]):
-                    yield sign.brand, f"its mail has {name}: {quoted(value)}"
+                    yield sign.brand, said("its mail has {field}: {value}", field=name, value=quoted(value))
         for value in message.fields("Message-ID"):
             for sign in _signs(MESSAGE_IDS, value[:_READ]):
-                yield sign.brand, f"its mail has Message-ID: {quoted(value)}"
+                yield sign.brand, said("its mail has {field}: {value}", field="Message-ID", value=quoted(value))
             host = value[:_READ].strip("<> ").rpartition("@")[2]
             if sign_of := _host(host):
-                yield sign_of.brand, f"its Message-ID ends in {quoted(host)}, {sign_of.what}"
+                what = said(sign_of.what)
+                yield sign_of.brand, said("its Message-ID ends in {host}, {what}", host=quoted(host), what=what)
     for greeting in session.greetings:
         if sign_of := _host(greeting.name):
-            yield sign_of.brand, f"it says {greeting.verb} {quoted(greeting.name)}, {sign_of.what}"
+            says = said(
+                "it says {greeting} {name}, {what}",
+                greeting=greeting.verb,
+                name=quoted(greeting.name),
+                what=said(sign_of.what),
+            )
+            yield sign_of.brand, says
     for envelope in session.envelopes:
         for sign in SENDERS:
             if sign.form.fullmatch(envelope.sender):
-                yield sign.brand, f"it sends as {quoted(envelope.sender)}, {sign.what}"
+                what = said(sign.what)
+                yield sign.brand, said("it sends as {sender}, {what}", sender=quoted(envelope.sender), what=what)
     for _, sent in session.hellos:
         for beginning, brand, _ in HELLOS:
             if sent.hello and _begins(sent.hello.fingerprint, beginning):
-                yield brand, f"its TLS hello begins with {beginning}, as that of such programs does"
+                says = said("its TLS hello begins with {beginning}, as that of such programs does", beginning=beginning)
+                yield brand, says
 
 
 def _begins(fingerprint: str, beginning: str) -> bool:

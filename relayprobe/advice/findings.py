@@ -8,6 +8,7 @@ from itertools import chain
 
 from relayprobe.office365.modes import MODES, Mode
 from relayprobe.rules import RULES, Evidence, Rule, Severity
+from relayprobe.tongue import joined, said
 from relayprobe.wire.session import Session
 from relayprobe.wire.visit import Visit
 
@@ -54,7 +55,7 @@ class Finding:
         """What is not certain about it."""
         answer = self.rule.answer.get(self.mode)
         doubts = [doubt for doubt in (self.rule.doubt, answer.doubt if answer else None) if doubt]
-        return "; ".join(doubts) or None
+        return joined(map(said, doubts), "; ") or None
 
     @property
     def fix(self) -> str:

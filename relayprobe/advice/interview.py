@@ -7,12 +7,14 @@ may only have looked whether anybody is there. What no send has shown is not kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Literal
 
 from relayprobe.office365.tls import OLDEST_VERSION
 from relayprobe.rules.tls import CERTIFICATE_ALERTS, NO_WORD
+from relayprobe.tongue import Said, said
 from relayprobe.wire.session import Session
 from relayprobe.wire.tls_names import version_name
 
@@ -312,96 +314,119 @@ class Ability:
     certain: bool = True
 
 
-NOT_KNOWN = "not known"
+NOT_KNOWN = said("not known")
+
+
+_IN_CLEAR: Mapping[Reaction, Said] = {
+    "sends": said("sends in clear text"),
+    "logs in": said("logs in, in clear text"),
+    "stops": said("stops"),
+}
+_WITHOUT_LOGIN: Mapping[Reaction, Said] = {"sends": said("sends"), "logs in": said("logs in"), "stops": said("stops")}
 
 
 def table(profile: Profile) -> tuple[Ability, ...]:
     """What the device can do, row by row."""
     rows = [
-        ("tls-on-connect", "TLS on connect", _yes_no(profile.tls_on_connect)),
+        ("tls-on-connect", said("TLS on connect"), _yes_no(profile.tls_on_connect)),
         (
             "starttls",
-            "STARTTLS",
-            _yes_no(profile.uses_starttls) if not profile.tls_on_connect else "no: TLS on connect",
+            said("STARTTLS"),
+            _yes_no(profile.uses_starttls) if not profile.tls_on_connect else said("no: TLS on connect"),
         ),
         (
             "best-tls",
-            "Newest TLS",
+            said("Newest TLS"),
             version_name(profile.best_tls) if profile.best_tls is not None else _no_tls(profile),
         ),
         (
             "tls-1.2",
-            "TLS 1.2, as Office 365 wants it",
+            said("TLS 1.2, as Office 365 wants it"),
             _yes_no(profile.tls12) if profile.best_tls else _no_tls(profile),
         ),
-        ("certificate", "Certificate", _certificate(profile)),
-        ("without-starttls", "Where STARTTLS is not offered", _reaction(profile.without_starttls, profile)),
-        ("after-failure", "When TLS fails", _reaction(profile.after_failure, profile)),
-        ("mechanisms", "Logins, the preferred one first", _logins(profile)),
-        ("without-login", "Where no login is offered", profile.without_login or NOT_KNOWN),
-        ("sender", "Sender", _sender(profile)),
-        ("pipelining", "Sends commands in batches", _yes_no(profile.pipelining)),
-        ("smtputf8", "Uses SMTPUTF8", _yes_no(profile.smtputf8)),
-        ("size", "Announces the size", _yes_no(profile.size)),
-        ("largest", "Largest message so far", NOT_KNOWN if profile.largest is None else f"{profile.largest:,} octets"),
+        ("certificate", said("Certificate"), _certificate(profile)),
+        ("without-starttls", said("Where STARTTLS is not offered"), _reaction(profile.without_starttls, profile)),
+        ("after-failure", said("When TLS fails"), _reaction(profile.after_failure, profile)),
+        ("mechanisms", said("Logins, the preferred one first"), _logins(profile)),
+        (
+            "without-login",
+            said("Where no login is offered"),
+            _WITHOUT_LOGIN[profile.without_login] if profile.without_login else NOT_KNOWN,
+        ),
+        ("sender", said("Sender"), _sender(profile)),
+        ("pipelining", said("Sends commands in batches"), _yes_no(profile.pipelining)),
+        ("smtputf8", said("Uses SMTPUTF8"), _yes_no(profile.smtputf8)),
+        ("size", said("Announces the size"), _yes_no(profile.size)),
+        (
+            "largest",
+            said("Largest message so far"),
+            NOT_KNOWN if profile.largest is None else said("{size:,} octets", size=profile.largest),
+        ),
     ]
     return tuple(Ability(id, name, known, known != NOT_KNOWN) for id, name, known in rows)
 
 
 def _yes_no(fact: bool | None) -> str:
-    return NOT_KNOWN if fact is None else "yes" if fact else "no"
+    return NOT_KNOWN if fact is None else said("yes") if fact else said("no")
 
 
 def _no_tls(profile: Profile) -> str:
-    return "none" if profile.uses_starttls is False and profile.sends else NOT_KNOWN
+    return said("none") if profile.uses_starttls is False and profile.sends else NOT_KNOWN
 
 
 def _certificate(profile: Profile) -> str:
     if profile.takes_certificate is None:
         return NOT_KNOWN
     if profile.takes_certificate:
-        return "takes relayprobe's: it does not check, or ca.pem was imported"
-    return "checked, and relayprobe's refused"
+        return said("takes relayprobe's: it does not check, or ca.pem was imported")
+    return said("checked, and relayprobe's refused")
 
 
 def _reaction(reaction: Reaction | None, profile: Profile) -> str:
-    words = {"sends": "sends in clear text", "logs in": "logs in, in clear text", "stops": "stops"}
     if reaction is not None:
-        return words[reaction]
-    return "does not apply: TLS on connect" if profile.tls_on_connect else NOT_KNOWN
+        return _IN_CLEAR[reaction]
+    return said("does not apply: TLS on connect") if profile.tls_on_connect else NOT_KNOWN
 
 
 def _logins(profile: Profile) -> str:
     if profile.mechanisms:
-        more = "" if not profile.more_mechanisms else " (there may be others)"
-        return f"{', '.join(profile.mechanisms)}{more}"
-    return "none" if profile.without_login == "sends" else NOT_KNOWN
+        known = ", ".join(profile.mechanisms)
+        return said("{mechanisms} (there may be others)", mechanisms=known) if profile.more_mechanisms else known
+    return said("none") if profile.without_login == "sends" else NOT_KNOWN
+
+
+def _largest(profile: Profile) -> Said:
+    return NOT_KNOWN if profile.largest is None else said("{size:,} octets", size=profile.largest)
 
 
 def _sender(profile: Profile) -> str:
     if not profile.senders:
         return NOT_KNOWN
     if len(profile.senders) > 1:
-        return f"differs: {', '.join(profile.senders[:3])}"
-    sender = profile.senders[0] or "empty"
-    return f"always {sender}" if profile.mails > 1 else f"{sender}, in the one mail so far"
+        return said("differs: {senders}", senders=", ".join(profile.senders[:3]))
+    sender = profile.senders[0] or said("empty")
+    if profile.mails > 1:
+        return said("always {sender}", sender=sender)
+    return said("{sender}, in the one mail so far", sender=sender)
 
 
-def words_of(offer: Offer) -> str:
+def words_of(offer: Offer) -> Said:
     """What is tried with the next send, as the middle of a sentence."""
     parts = list(_parts(offer))
-    once_more = "offers everything once more: where people sign in at the device, let another one send"
-    return ", and ".join(parts) if parts else once_more
+    once_more = said("offers everything once more: where people sign in at the device, let another one send")
+    if not parts:
+        return once_more
+    return reduce(lambda some, more: said("{some}, and {more}", some=some, more=more), parts)
 
 
-def _parts(offer: Offer) -> Iterator[str]:
+def _parts(offer: Offer) -> Iterator[Said]:
     if not offer.starttls:
-        yield "does not offer STARTTLS, to see whether the device then sends in clear text"
+        yield said("does not offer STARTTLS, to see whether the device then sends in clear text")
     if offer.tls == "1.2":
-        yield "takes TLS 1.2 and nothing else, as Office 365 does, to see whether the device gets on"
+        yield said("takes TLS 1.2 and nothing else, as Office 365 does, to see whether the device gets on")
     if not offer.mechanisms:
-        yield "offers no login, to see whether the device sends without one"
+        yield said("offers no login, to see whether the device sends without one")
     elif offer.mechanisms != ALL:
-        yield f"offers only {', '.join(offer.mechanisms)} to log in with"
+        yield said("offers only {mechanisms} to log in with", mechanisms=", ".join(offer.mechanisms))
     if offer.waits:
-        yield "offers everything, and waits a while for TLS on connect"
+        yield said("offers everything, and waits a while for TLS on connect")

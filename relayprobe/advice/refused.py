@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relayprobe.office365.recognise import Recognised, recognise
+from relayprobe.tongue import said
 from relayprobe.wire.events import Body, Credentials
 from relayprobe.wire.session import Exchange, Reply, Session
 
@@ -42,7 +43,7 @@ def refusals_of(session: Session) -> tuple[Refusal, ...]:
 
 def _refused(session: Session) -> Iterator[tuple[str, Reply]]:
     if session.banner and not session.banner.positive:
-        yield "the connection", session.banner
+        yield said("the connection"), session.banner
     for exchange in session.exchanges:
         to = _stage(exchange, session)
         if to and exchange.reply and not exchange.reply.positive:
@@ -52,13 +53,13 @@ def _refused(session: Session) -> Iterator[tuple[str, Reply]]:
 def _stage(exchange: Exchange, session: Session) -> str | None:
     """What a refusal of this stops; None where it stops nothing, for the device got on by another way."""
     if isinstance(exchange.said, Body):
-        return "the message"
+        return said("the message")
     if isinstance(exchange.said, Credentials):
         got_in = session.login is not None and session.login.accepted
         begun = exchange.said.stage != "stray" or (
             exchange.reply is not None and exchange.reply.code == UNAUTHENTICATED
         )
-        return "the login" if begun and not got_in else None
+        return said("the login") if begun and not got_in else None
     verb = exchange.command.verb if exchange.command else b""
     if verb == b"EHLO" and any(greeting.reply and greeting.reply.positive for greeting in session.greetings):
         return None  # HELO did

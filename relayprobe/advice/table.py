@@ -15,6 +15,7 @@ from relayprobe.advice.case import Case
 from relayprobe.office365 import sources
 from relayprobe.office365.endpoints import ACS_LARGEST, ACS_RECIPIENTS
 from relayprobe.office365.modes import Way
+from relayprobe.tongue import Said, joined, said
 
 A_MINUTE, AT_ONCE, A_MESSAGE = 30, 3, 500
 """Messages a minute, connections at once, and recipients of a message that a mailbox may have."""
@@ -45,8 +46,8 @@ ON_587: frozenset[Way] = frozenset(
 AT_25: frozenset[Way] = frozenset(("direct-send", "connector"))
 STRAIGHT: frozenset[Way] = ON_587 | AT_25
 
-_WITH_OAUTH = "client submission with OAuth"
-_BY_OAUTH = f"it sends by {_WITH_OAUTH}"
+_WITH_OAUTH = said("client submission with OAuth")
+_BY_OAUTH = said("it sends by {way}", way=_WITH_OAUTH)
 
 
 def _fits(case: Case) -> bool:
@@ -88,14 +89,14 @@ ROWS: tuple[Row, ...] = (
         frozenset(("submission-oauth",)),
         "The device does what client submission asks for. Its password login stops by default at the end of December "
         "2026.",
-        f"{_BY_OAUTH}; the device keeps its password towards the relay only",
+        said("it sends by {way}; the device keeps its password towards the relay only", way=_WITH_OAUTH),
     ),
     Row(
         4,
         lambda case: _fits(case) and not case.basic_auth and case.recipients != "outside",
         frozenset(("submission", "submission-oauth")),
         "Passwords are switched off for client submission. High Volume Email takes its own, for your own people.",
-        f"{_BY_OAUTH}, or High Volume Email",
+        said("it sends by {way}, or High Volume Email", way=_WITH_OAUTH),
     ),
     Row(
         5,
@@ -110,7 +111,7 @@ ROWS: tuple[Row, ...] = (
         lambda case: case.login == "other",
         ON_587,
         "Port 587 takes neither PLAIN nor CRAM-MD5 nor NTLM; the MX endpoint takes mail without a login.",
-        f"it takes the device's login, and {_BY_OAUTH.removeprefix('it ')}",
+        said("it takes the device's login, and sends by {way}", way=_WITH_OAUTH),
     ),
     Row(
         7,
@@ -371,10 +372,10 @@ class Outcome:
         """Why, in sentences."""
         return tuple(row.says for row in self.rows if row.says)
 
-    def why_not(self, ways: Collection[Way]) -> str:
+    def why_not(self, ways: Collection[Way]) -> Said:
         """Why these ways are closed for good: the sentences of what closes one of them, each once."""
-        said = dict.fromkeys(row.says for row in self.closing if row.says and not row.closes.isdisjoint(ways))
-        return " ".join(said)
+        reasons = dict.fromkeys(row.says for row in self.closing if row.says and not row.closes.isdisjoint(ways))
+        return joined(map(said, reasons), " ")
 
 
 def rows_for(case: Case) -> tuple[Row, ...]:
@@ -396,11 +397,13 @@ def blocks_of(case: Case) -> tuple[Row, ...]:
 
 
 def _relay(case: Case, rows: Sequence[Row]) -> tuple[str, ...]:
-    said = dict.fromkeys(row.relay for row in rows)
+    does = dict.fromkeys(row.relay for row in rows)
     if case.oauth is not False:
-        return tuple(said)
-    others = "client submission with a password" if case.basic_auth else "a connector or Azure Communication Services"
-    return tuple(text.replace(_WITH_OAUTH, others) for text in said)
+        return tuple(does)
+    other = said("a connector or Azure Communication Services")
+    if case.basic_auth:
+        other = said("client submission with a password")
+    return tuple(said(text.template, way=other) if isinstance(text, Said) else text for text in does)
 
 
 def _open(case: Case, rows: Sequence[Row]) -> tuple[Way, ...]:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from relayprobe.office365.replies import ANSWERS, FOREIGN_BANNER, Answer
 from relayprobe.office365.replies.normal import NORMAL, Normal
+from relayprobe.tongue import Said, said
 
 LONGEST = 64 * 1024
 """Characters of a text that are read."""
@@ -37,20 +38,20 @@ _BLANKS = re.compile(r"\s+")
 _WRAPS = re.compile(r"Error: ?$", re.IGNORECASE)
 
 CLASSES = {
-    "2": "accepted",
-    "3": "accepted so far; the server waits for more",
-    "4": "refused for now: the same may be accepted later",
-    "5": "refused for good: the same will be refused again",
+    "2": said("accepted"),
+    "3": said("accepted so far; the server waits for more"),
+    "4": said("refused for now: the same may be accepted later"),
+    "5": said("refused for good: the same will be refused again"),
 }
 """What the first digit of a code says (RFC 5321 4.2.1)."""
 SUBJECTS = {
-    "1": "an address",
-    "2": "a mailbox",
-    "3": "the mail system",
-    "4": "the network or the route",
-    "5": "the dialogue itself",
-    "6": "the form of the message",
-    "7": "security or policy",
+    "1": said("an address"),
+    "2": said("a mailbox"),
+    "3": said("the mail system"),
+    "4": said("the network or the route"),
+    "5": said("the dialogue itself"),
+    "6": said("the form of the message"),
+    "7": said("security or policy"),
 }
 """What the second number of an enhanced code says it is about (RFC 3463 3)."""
 
@@ -76,11 +77,11 @@ class Unknown:
         return " ".join(str(part) for part in (self.code, self.enhanced) if part)
 
     @property
-    def meaning(self) -> str:
+    def meaning(self) -> Said:
         """What can be said of it: `refused for good: the same will be refused again; about an address`."""
         says = CLASSES[self.line[0]]
         subject = SUBJECTS.get(self.enhanced.split(".")[1]) if self.enhanced else None
-        return f"{says}; about {subject}" if subject else says
+        return said("{says}; about {subject}", says=says, subject=subject) if subject else says
 
 
 @dataclass(frozen=True, slots=True)

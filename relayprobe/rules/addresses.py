@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from relayprobe.tongue import said
 from relayprobe.wire.session import AuthAttempt, Envelope, Recipient, Session, domain_of
 
 
@@ -42,17 +43,17 @@ def factory_setting(address: str) -> str | None:
     """What makes an address one that nobody has chosen, in words; None where nothing does."""
     domain = domain_of(address)
     if not domain:
-        return "it has no domain"
+        return said("it has no domain")
     if domain == "email.com" and address[:3].lower() == "npi":
-        return "an HP device's setting from the factory"
+        return said("an HP device's setting from the factory")
     if domain.startswith("["):
-        return "an address of the network stands in place of a domain"
+        return said("an address of the network stands in place of a domain")
     if "." not in domain:
-        return f"{domain} is the name of a computer, and not a domain"
+        return said("{domain} is the name of a computer, and not a domain", domain=domain)
     if domain in _BOOK_DOMAINS or domain.endswith(_OF_BOOKS):
-        return f"{domain} is a name for examples"
+        return said("{domain} is a name for examples", domain=domain)
     if domain.endswith(_OF_NOBODY):
-        return f"{domain} is known within your network only"
+        return said("{domain} is known within your network only", domain=domain)
     return None
 
 

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import AT_MX, MODES
 from relayprobe.rules.rule import Evidence, Severity, rule
+from relayprobe.tongue import Said, all_of, said
 from relayprobe.wire.events import Credentials
 from relayprobe.wire.session import AuthAttempt, Session
 from relayprobe.wire.visit import Visit
@@ -56,7 +57,7 @@ def no_auth(session: Session) -> Iterator[Evidence]:
     """Client submission is for those who log in to a mailbox: without a login MAIL FROM is refused. What is meant for
     the MX endpoint of the own domain (Direct Send, a connector) needs none, and must then be sent there."""
     if session.envelopes and all(attempt.cancelled for attempt in session.auths):
-        yield Evidence(session.envelopes[0].event, "MAIL FROM was sent, and no login before it")
+        yield Evidence(session.envelopes[0].event, said("MAIL FROM was sent, and no login before it"))
 
 
 @rule(
@@ -79,8 +80,10 @@ def auth_before_starttls(session: Session) -> Iterator[Evidence]:
     not supported by the server". And a password in clear text can be read by anybody on the way."""
     for attempt in session.auths:
         if not attempt.tls:
-            exposed = "; the password could be read" if attempt.secret and not attempt.secret.empty else ""
-            yield Evidence(attempt.event, f"AUTH {attempt.mechanism} was sent in clear text{exposed}")
+            says = said("AUTH {mechanism} was sent in clear text", mechanism=attempt.mechanism)
+            if attempt.secret and not attempt.secret.empty:
+                says = said("{exposed}; the password could be read", exposed=says)
+            yield Evidence(attempt.event, says)
 
 
 @rule(
@@ -107,11 +110,12 @@ def auth_plain_only(session: Session) -> Iterator[Evidence]:
     attempt = plain[-1]
     mechanisms = attempt.greeted.mechanisms if attempt.greeted else ()
     if mechanisms and not attempt.offered:
-        yield Evidence(attempt.event, f"AUTH PLAIN was sent, though only {' and '.join(mechanisms)} were offered")
+        says = said("AUTH PLAIN was sent, though only {offered} were offered", offered=all_of(mechanisms))
+        yield Evidence(attempt.event, says)
     elif attempt.reply and attempt.reply.code == 504:
-        yield Evidence(attempt.event, "AUTH PLAIN was refused, and nothing else was tried")
+        yield Evidence(attempt.event, said("AUTH PLAIN was refused, and nothing else was tried"))
     elif attempt.offered:
-        says = "the device chose PLAIN where LOGIN was offered, too: at Office 365 it has to be able to do LOGIN"
+        says = said("the device chose PLAIN where LOGIN was offered, too: at Office 365 it has to be able to do LOGIN")
         yield Evidence(attempt.event, says, at_most="note")
 
 
@@ -140,21 +144,23 @@ def auth_not_advertised(session: Session) -> Iterator[Evidence]:
     """A server lists the logins that it takes in its answer to EHLO. The MX endpoint, where Direct Send and connectors
     are, lists none and refuses AUTH; client submission lists LOGIN and XOAUTH2 once TLS is up."""
     for attempt in session.auths:
-        says = f"AUTH {attempt.mechanism} was sent, {_why_not_offered(attempt)}"
+        says = said("AUTH {mechanism} was sent, {offer}", mechanism=attempt.mechanism, offer=_why_not_offered(attempt))
         # In client submission a login that was on offer is none of a fault, and PLAIN has a rule of its own.
         fine = attempt.offered or (attempt.mechanism == "PLAIN" and attempt.greeted and attempt.greeted.mechanisms)
         yield Evidence(attempt.event, says, modes=AT_MX if fine else MODES)
 
 
-def _why_not_offered(attempt: AuthAttempt) -> str:
+def _why_not_offered(attempt: AuthAttempt) -> Said:
     if attempt.offered:
-        return "and the MX endpoint offers no login"
+        return said("and the MX endpoint offers no login")
     if attempt.greeted is None:
-        return "and no greeting before it"
+        return said("and no greeting before it")
     if attempt.greeted.verb == "HELO":
-        return "after HELO, to which no server can answer with an offer"
+        return said("after HELO, to which no server can answer with an offer")
     mechanisms = attempt.greeted.mechanisms
-    return f"and only {' and '.join(mechanisms)} were offered" if mechanisms else "and no login was offered"
+    if mechanisms:
+        return said("and only {offered} were offered", offered=all_of(mechanisms))
+    return said("and no login was offered")
 
 
 @rule(
@@ -170,7 +176,7 @@ def auth_login_initial_response(session: Session) -> Iterator[Evidence]:
     reports that authentication failed."""
     for attempt in session.auths:
         if attempt.mechanism == "LOGIN" and _has_initial(session, attempt):
-            yield Evidence(attempt.event, "AUTH LOGIN came with the user name behind it")
+            yield Evidence(attempt.event, said("AUTH LOGIN came with the user name behind it"))
 
 
 @rule(
@@ -185,7 +191,7 @@ def auth_plain_two_step(session: Session) -> Iterator[Evidence]:
     PLAIN at all."""
     for attempt in session.auths:
         if attempt.mechanism == "PLAIN" and len(attempt.events) > 1 and not _has_initial(session, attempt):
-            yield Evidence(attempt.event, "AUTH PLAIN came alone, and the login on the next line")
+            yield Evidence(attempt.event, said("AUTH PLAIN came alone, and the login on the next line"))
 
 
 def _has_initial(session: Session, attempt: AuthAttempt) -> bool:
@@ -210,8 +216,8 @@ def auth_login_prompt_sensitive(session: Session) -> Iterator[Evidence]:
     """Some devices compare the question with the one they know, and hang up when it reads otherwise. Office 365 asks
     `334 VXNlcm5hbWU6` and `334 UGFzc3dvcmQ6`."""
     for exchange, after in zip_longest(session.exchanges, session.exchanges[1:]):
-        said, reply = exchange.said, exchange.reply
-        if not isinstance(said, Credentials) or said.mechanism != "LOGIN" or reply is None or reply.code != 334:
+        sent, reply = exchange.said, exchange.reply
+        if not isinstance(sent, Credentials) or sent.mechanism != "LOGIN" or reply is None or reply.code != 334:
             continue
         quit_ = after is not None and after.command is not None and after.command.verb == b"QUIT"
         left = after is None and session.closed is not None and session.closed.by == "client"
@@ -219,9 +225,10 @@ def auth_login_prompt_sensitive(session: Session) -> Iterator[Evidence]:
             continue
         exact = reply.lines[-1] in _PROMPTS
         at_most: Severity = "note" if not exact else "error" if quit_ else "warning"
-        how = "said QUIT" if quit_ else "hung up"
-        asked = "Office 365's own words" if exact else "words other than Office 365's"
-        yield Evidence(exchange.event, f"the device {how} when it was asked, in {asked}", at_most=at_most)
+        how = said("said QUIT") if quit_ else said("hung up")
+        asked = said("Office 365's own words") if exact else said("words other than Office 365's")
+        says = said("the device {how} when it was asked, in {asked}", how=how, asked=asked)
+        yield Evidence(exchange.event, says, at_most=at_most)
 
 
 _PROMPTS = ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")
@@ -255,11 +262,20 @@ def auth_cram_md5_no_fallback(session: Session) -> Iterator[Evidence]:
     attempt = session.auths[-1]
     if attempt.offered:
         others = [m for m in attempt.greeted.mechanisms if m in ("LOGIN", "XOAUTH2")] if attempt.greeted else []
-        choice = f"where {' and '.join(others)} were offered, too" if others else "which was offered"
+        choice = said("the device chose {mechanism} which was offered", mechanism=attempt.mechanism)
+        if others:
+            choice = said(
+                "the device chose {mechanism} where {others} were offered, too",
+                mechanism=attempt.mechanism,
+                others=all_of(others),
+            )
         at_most: Severity = "note" if others else "warning"
-        yield Evidence(attempt.event, f"the device chose {attempt.mechanism} {choice}", at_most=at_most)
+        yield Evidence(attempt.event, choice, at_most=at_most)
     else:
-        yield Evidence(attempt.event, f"AUTH {attempt.mechanism} was sent without an offer, and nothing else was tried")
+        says = said(
+            "AUTH {mechanism} was sent without an offer, and nothing else was tried", mechanism=attempt.mechanism
+        )
+        yield Evidence(attempt.event, says)
 
 
 _OF_WINDOWS = ("NTLM", "GSSAPI", "GSS-SPNEGO", "KERBEROS_V4")
@@ -292,9 +308,11 @@ def auth_ntlm_or_gssapi_first(session: Session) -> Iterator[Evidence]:
     first = session.auths[0]
     later = next((a.mechanism for a in session.auths if a.mechanism not in _OF_WINDOWS), None)
     if later:
-        yield Evidence(first.event, f"{first.mechanism} was tried first, and then {later}", at_most="note")
+        says = said("{mechanism} was tried first, and then {later}", mechanism=first.mechanism, later=later)
+        yield Evidence(first.event, says, at_most="note")
     else:
-        yield Evidence(first.event, f"AUTH {first.mechanism} was tried, and nothing else")
+        says = said("AUTH {mechanism} was tried, and nothing else", mechanism=first.mechanism)
+        yield Evidence(first.event, says)
 
 
 @rule(
@@ -316,7 +334,7 @@ def auth_ok_then_quit(session: Session) -> Iterator[Evidence]:
     attempt = session.auths[-1]
     after = [exchange for exchange in session.exchanges if exchange.event > attempt.events[-1]]
     if after and after[0].command and after[0].command.verb == b"QUIT":
-        yield Evidence(after[0].event, "QUIT came right after the login had been accepted")
+        yield Evidence(after[0].event, said("QUIT came right after the login had been accepted"))
 
 
 @rule(
@@ -333,7 +351,7 @@ def ehlo_after_auth(session: Session) -> Iterator[Evidence]:
             continue
         for greeting in session.greetings:
             if greeting.event > attempt.events[-1] and greeting.tls == attempt.tls:
-                yield Evidence(greeting.event, f"{greeting.verb} came after the login")
+                yield Evidence(greeting.event, said("{greeting} came after the login", greeting=greeting.verb))
                 break
 
 
@@ -364,11 +382,12 @@ def pop_before_smtp(session: Session, visits: Sequence[Visit]) -> Iterator[Evide
     does not do that: it wants the login in SMTP itself, and refuses MAIL FROM without one."""
     if session.pop3:
         if (login := session.pop3_login) is not None:
-            yield Evidence(login, "the device logged in at the POP3 listener, where it sends nothing")
+            yield Evidence(login, said("the device logged in at the POP3 listener, where it sends nothing"))
         return
     asked = next(session.commands(b"USER", b"APOP"), None)
     if asked and asked.command:
-        yield Evidence(asked.event, f"{asked.command.verb.decode()}, a command of POP3, was sent to the mail server")
+        says = said("{command}, a command of POP3, was sent to the mail server", command=asked.command.verb.decode())
+        yield Evidence(asked.event, says)
     came_before = any(visit.pop3_login and visit.started <= session.started for visit in visits)
     if came_before and session.envelopes and not session.auths:
-        yield Evidence(session.envelopes[0].event, "mail came without a login, after a login by POP3")
+        yield Evidence(session.envelopes[0].event, said("mail came without a login, after a login by POP3"))

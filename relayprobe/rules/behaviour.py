@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from relayprobe.office365 import replies
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.rule import Evidence, Severity, quoted, rule
+from relayprobe.tongue import Said, counted, said
 from relayprobe.wire.events import Body, Credentials, Line
 from relayprobe.wire.session import Exchange, Session
 
@@ -38,11 +39,12 @@ def pipelining_not_offered(session: Session) -> Iterator[Evidence]:
     for before, exchange in zip(session.exchanges, session.exchanges[1:], strict=False):
         if not exchange.early or before.event < banner or _may_be_batched(session, before, exchange):
             continue
-        said = exchange.command.verb.decode("latin-1") if exchange.command else "the text of the message"
-        what = quoted(said) if exchange.command and exchange.command.known else "a line"
-        if isinstance(exchange.said, Body):
-            what = said
-        yield Evidence(exchange.event, f"{what} came before {_named(before)} was answered")
+        what: str = said("the text of the message") if isinstance(exchange.said, Body) else said("a line")
+        if exchange.command and exchange.command.known:
+            what = quoted(exchange.command.verb.decode("latin-1"))
+        yield Evidence(
+            exchange.event, said("{what} came before {before} was answered", what=what, before=_named(before))
+        )
 
 
 _BATCHED = (b"MAIL", b"RCPT", b"RSET", b"NOOP", b"VRFY", b"EXPN")
@@ -61,11 +63,11 @@ def _may_be_batched(session: Session, before: Exchange, exchange: Exchange) -> b
 def _named(exchange: Exchange) -> str:
     match exchange.said:
         case Body():
-            return "the message"
+            return said("the message")
         case Credentials():
             return "AUTH"
     known = exchange.command and exchange.command.known
-    return exchange.command.verb.decode() if exchange.command and known else "the line before"
+    return exchange.command.verb.decode() if exchange.command and known else said("the line before")
 
 
 @rule(
@@ -94,14 +96,13 @@ def idle_connection_reuse(session: Session) -> Iterator[Evidence]:
     for exchange in session.exchanges:
         if quiet_since is not None and (gap := exchange.said.at - quiet_since) >= LONG_QUIET:
             at_most: Severity = "warning" if gap >= CLOSED_AFTER else "note"
-            yield Evidence(
-                exchange.event, f"nothing was said for {gap:.0f} s, and then {_named(exchange)}", at_most=at_most
-            )
+            says = said("nothing was said for {gap:.0f} s, and then {then}", gap=gap, then=_named(exchange))
+            yield Evidence(exchange.event, says, at_most=at_most)
         if exchange.reply is not None:
             quiet_since = exchange.reply.at
     closed = session.closed
     if closed and closed.by == "server" and closed.how == "timeout" and session.messages:
-        says = "the connection was left open after the message, until relayprobe closed it"
+        says = said("the connection was left open after the message, until relayprobe closed it")
         yield Evidence(session.events.index(closed), says)
 
 
@@ -122,9 +123,9 @@ def empty_line_as_command(session: Session) -> Iterator[Evidence]:
     """Office 365 answers each empty line with an error, as an unknown command. The device takes that for the answer to
     what it says next, and is one behind from then on."""
     for exchange in session.exchanges:
-        said = exchange.said
-        if isinstance(said, Line) and not said.ignored and not said.raw.strip():
-            yield Evidence(exchange.event, "an empty line came where a command belongs")
+        sent = exchange.said
+        if isinstance(sent, Line) and not sent.ignored and not sent.raw.strip():
+            yield Evidence(exchange.event, said("an empty line came where a command belongs"))
 
 
 @rule(
@@ -137,13 +138,15 @@ def empty_line_as_command(session: Session) -> Iterator[Evidence]:
 def lowercase_verbs(session: Session) -> Iterator[Evidence]:
     """Small and capital letters are the same to every server. It is worth a note because it tells programs apart."""
     for exchange in session.exchanges:
-        said = exchange.said
-        if isinstance(said, Credentials) and said.stage == "initial":
-            word = said.raw.partition(said.mechanism.encode())[0] if said.mechanism.encode() in said.raw else said.raw
-            if said.mechanism != "?" and _has_small(word.split(b" *")[0]):
-                yield Evidence(exchange.event, f"AUTH {said.mechanism} is written in small letters")
-        elif exchange.command and exchange.command.known and exchange.command.verb not in said.raw:
-            yield Evidence(exchange.event, f"{exchange.command.verb.decode()} is written in small letters")
+        sent, command = exchange.said, None
+        if isinstance(sent, Credentials) and sent.stage == "initial":
+            word = sent.raw.partition(sent.mechanism.encode())[0] if sent.mechanism.encode() in sent.raw else sent.raw
+            if sent.mechanism != "?" and _has_small(word.split(b" *")[0]):
+                command = f"AUTH {sent.mechanism}"
+        elif exchange.command and exchange.command.known and exchange.command.verb not in sent.raw:
+            command = exchange.command.verb.decode()
+        if command:
+            yield Evidence(exchange.event, said("{command} is written in small letters", command=command))
 
 
 def _has_small(word: bytes) -> bool:
@@ -174,8 +177,10 @@ def no_quit(session: Session) -> Iterator[Evidence]:
     last = session.exchanges[-1]
     if isinstance(last.said, Body) and last.reply is None:
         return  # it gave up on a message, and that is worse than a goodbye forgotten
-    how = "reset" if closed.how == "rst" else "closed"
-    yield Evidence(session.events.index(closed), f"the device {how} the connection, and had not said QUIT")
+    says = said("the device closed the connection, and had not said QUIT")
+    if closed.how == "rst":
+        says = said("the device reset the connection, and had not said QUIT")
+    yield Evidence(session.events.index(closed), says)
 
 
 @rule(
@@ -204,22 +209,24 @@ def probe_session_no_data(session: Session) -> Iterator[Evidence]:
     if any(not attempt.accepted for attempt in session.auths):
         return
     for exchange in session.exchanges:
-        said = exchange.command.verb if exchange.command else b""
+        verb = exchange.command.verb if exchange.command else b""
         answered = exchange.reply is not None and exchange.reply.positive
-        if not answered and said != b"QUIT":
+        if not answered and verb != b"QUIT":
             return
-        if said == b"DATA":
+        if verb == b"DATA":
             return  # a message was begun
     last = session.exchanges[-1].event if session.exchanges else session.events.index(closed)
-    yield Evidence(last, f"the device {_got_to(session)}, and left without a message")
+    yield Evidence(last, said("the device {got_to}, and left without a message", got_to=_got_to(session)))
 
 
-def _got_to(session: Session) -> str:
+def _got_to(session: Session) -> Said:
     if session.envelopes:
         count = sum(len(envelope.recipients) for envelope in session.envelopes)
-        return "named a sender" + (f" and {count} recipient{'' if count == 1 else 's'}" if count else "")
+        if not count:
+            return said("named a sender")
+        return counted("named a sender and {n} recipient", "named a sender and {n} recipients", count)
     if session.auths:
-        return "logged in"
+        return said("logged in")
     if session.greetings:
-        return "greeted"
-    return "said nothing that leads to one" if session.exchanges else "said nothing"
+        return said("greeted")
+    return said("said nothing that leads to one") if session.exchanges else said("said nothing")

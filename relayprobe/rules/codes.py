@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 
+from relayprobe.tongue import said
+
 LONGEST = 64
 """Characters of a code that are looked at; none is as long."""
 MOST_CODES = 20
@@ -200,7 +202,7 @@ CODES: tuple[Code, ...] = (
         Code(
             _OKI,
             f"E{code}",
-            f"The server answered {code}",
+            said("The server answered {code}", code=code),
             _OKI_SOURCE,
             carries=re.compile(r"E(\d\d\d)"),
         )
@@ -236,7 +238,13 @@ CODES: tuple[Code, ...] = (
     ),
     Code(_NET, "-1", "GeneralFailure: the host was not found", _NET_SOURCE, about=DNS),
     *(
-        Code(_NET, str(code), f"{name}: the server answered {code}", _NET_SOURCE, carries=re.compile(r"(\d\d\d)"))
+        Code(
+            _NET,
+            str(code),
+            said("{name}: the server answered {code}", name=name, code=code),
+            _NET_SOURCE,
+            carries=re.compile(r"(\d\d\d)"),
+        )
         for code, name in (
             (454, "ClientNotPermitted"),
             (500, "CommandUnrecognized"),

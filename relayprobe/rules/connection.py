@@ -9,6 +9,7 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.addresses import outsiders
 from relayprobe.rules.rule import Evidence, quoted, rule
+from relayprobe.tongue import said
 from relayprobe.wire import command
 from relayprobe.wire.events import Body, Line
 from relayprobe.wire.session import Reply, Session, is_preamble, sender_side
@@ -43,7 +44,7 @@ def port_465_to_office365(session: Session) -> Iterator[Evidence]:
     if session.pinned_to_tls:
         for event, hello in session.hellos:
             if hello.moment == "on-connect":
-                yield Evidence(event, "the device spoke TLS at once, on a port that is for that, as 465 is")
+                yield Evidence(event, said("the device spoke TLS at once, on a port that is for that, as 465 is"))
 
 
 @rule(
@@ -74,21 +75,27 @@ def client_timeout_too_short(session: Session) -> Iterator[Evidence]:
         return
     index = session.events.index(closed)
     if session.banner is None and not session.hellos and not session.exchanges and 1.0 <= closed.at <= NO_PATIENCE:
-        yield Evidence(index, f"the device hung up after {closed.at:.1f} s, before it was greeted")
+        yield Evidence(index, said("the device hung up after {after:.1f} s, before it was greeted", after=closed.at))
     if not session.exchanges:
         return
     last = session.exchanges[-1]
     if last.reply is not None or (last.command and last.command.verb == b"QUIT") or session.encrypted:
         return
-    said = last.said
-    if isinstance(said, Body):
-        if said.end in ("cut", "bare-lf"):  # it is the text that never ended
+    sent = last.said
+    what: str = said("the login")
+    if isinstance(sent, Body):
+        if sent.end in ("cut", "bare-lf"):  # it is the text that never ended
             return
-        since, what = said.until, "the message"
+        since, what = sent.until, said("the message")
     else:
-        since, what = said.at, quoted(last.command.verb.decode("latin-1")) if last.command else "the login"
+        since = sent.at
+        if last.command:
+            what = quoted(last.command.verb.decode("latin-1"))
     if closed.at - since <= NO_PATIENCE:
-        yield Evidence(index, f"the device hung up {closed.at - since:.1f} s after {what}, before the answer")
+        says = said(
+            "the device hung up {after:.1f} s after {what}, before the answer", after=closed.at - since, what=what
+        )
+        yield Evidence(index, says)
 
 
 @rule(
@@ -115,9 +122,12 @@ def ipv6_path(session: Session) -> Iterator[Evidence]:
     over IPv6 is held to more: the address needs a PTR record, and the mail has to pass SPF or DKIM."""
     for greeting in session.greetings:
         if is_ipv6(greeting.name):
-            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(greeting.name)}, an IPv6 address")
+            says = said(
+                "the name in {greeting} is {name}, an IPv6 address", greeting=greeting.verb, name=quoted(greeting.name)
+            )
+            yield Evidence(greeting.event, says)
     if is_ipv6(session.host):
-        says = f"the device came over IPv6, from {session.host}"
+        says = said("the device came over IPv6, from {address}", address=session.host)
         yield Evidence(0, says, at_most="note")
 
 
@@ -150,7 +160,10 @@ def proxy_preamble(session: Session) -> Iterator[Evidence]:
     for index, event in enumerate(session.events[:8]):
         if isinstance(event, Line) and event.sender == "client" and is_preamble(event.raw):
             version = "2" if event.raw.startswith(command.PROXY_V2) else "1"
-            yield Evidence(index, f"a header of the PROXY protocol, version {version}, came before the first command")
+            says = said(
+                "a header of the PROXY protocol, version {version}, came before the first command", version=version
+            )
+            yield Evidence(index, says)
 
 
 @rule(
@@ -178,7 +191,10 @@ def recipient_mx_delivery(session: Session) -> Iterator[Evidence]:
     alone = {e.recipients[0].event for e in session.envelopes if len(e.recipients) == 1}
     for recipient, address, _ in outsiders(session):
         if recipient.event in alone:
-            says = f"there was no login, and {quoted(address)} is outside: the only recipient of that mail"
+            says = said(
+                "there was no login, and {address} is outside: the only recipient of that mail",
+                address=quoted(address),
+            )
             yield Evidence(recipient.event, says)
             return
 
@@ -209,7 +225,7 @@ def talks_before_banner(session: Session) -> Iterator[Evidence]:
     for exchange in session.exchanges:
         if exchange.event > session.banner.event:
             break
-        yield Evidence(exchange.event, "a command came before the greeting")
+        yield Evidence(exchange.event, said("a command came before the greeting"))
 
 
 @rule(
@@ -234,9 +250,9 @@ def telnet_noise_first(session: Session) -> Iterator[Evidence]:
         return
     index, event = first
     if event.raw.startswith(command.BOM):
-        yield Evidence(index, "a byte order mark (BOM) stands before the first command")
+        yield Evidence(index, said("a byte order mark (BOM) stands before the first command"))
     elif event.raw[:1] == b"\xff" and event.raw[1:2] >= b"\xf0":
-        yield Evidence(index, "telnet's negotiation stands before the first command")
+        yield Evidence(index, said("telnet's negotiation stands before the first command"))
 
 
 @rule(
@@ -250,7 +266,7 @@ def cannot_parse_multiline_220(session: Session) -> Iterator[Evidence]:
     """Office 365 greets in one line, so nothing happens there. At servers that greet in several, the device is one
     answer behind from then on, and reports something like "EHLO rejected with code 220"."""
     if (early := said_within(session, session.banner)) is not None:
-        yield Evidence(early, "the device went on after the first line of the greeting, and more were to come")
+        yield Evidence(early, said("the device went on after the first line of the greeting, and more were to come"))
 
 
 def said_within(session: Session, reply: Reply | None) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from relayprobe.office365 import replies, sources
 from relayprobe.rules.auth import NOT_NEEDED, RELAY_LOGS_IN
 from relayprobe.rules.rule import Evidence, Severity, quoted, rule
+from relayprobe.tongue import Said, said
 from relayprobe.wire.events import Credentials, Likeness
 from relayprobe.wire.session import Session, sender_side
 
@@ -33,17 +34,13 @@ def auth_blank_credentials(session: Session) -> Iterator[Evidence]:
     for attempt in session.auths:
         if attempt.mechanism not in ("LOGIN", "PLAIN", "XOAUTH2"):
             continue
-        blank = [
-            what
-            for what, is_blank in (
-                ("user name", attempt.user == ""),
-                ("password", attempt.secret is not None and attempt.secret.empty),
-            )
-            if is_blank
-        ]
-        if blank:
-            are = "is" if len(blank) == 1 else "are"
-            yield Evidence(attempt.events[-1], f"the {' and '.join(blank)} {are} empty")
+        match attempt.user == "", attempt.secret is not None and attempt.secret.empty:
+            case True, True:
+                yield Evidence(attempt.events[-1], said("the user name and password are empty"))
+            case True, False:
+                yield Evidence(attempt.events[-1], said("the user name is empty"))
+            case False, True:
+                yield Evidence(attempt.events[-1], said("the password is empty"))
 
 
 @rule(
@@ -64,9 +61,9 @@ def auth_newline_inside_base64(session: Session) -> Iterator[Evidence]:
     many. It is not seen: within base64 it is nothing but another letter or two."""
     for attempt in session.auths:
         if attempt.user and attempt.user.endswith(("\r", "\n")):
-            yield Evidence(attempt.events[-1], "the user name ends in a line end")
+            yield Evidence(attempt.events[-1], said("the user name ends in a line end"))
         if attempt.secret and attempt.secret.line_end:
-            yield Evidence(attempt.events[-1], "the password ends in a line end")
+            yield Evidence(attempt.events[-1], said("the password ends in a line end"))
 
 
 @rule(
@@ -96,10 +93,11 @@ def auth_base64_wrapped(session: Session) -> Iterator[Evidence]:
         if not attempt.valid_base64:
             continue
         for event in range(attempt.events[-1] + 1, len(session.events)):
-            said = session.events[event]
-            if isinstance(said, Credentials) and said.stage == "stray" and said.valid_base64:
-                yield Evidence(event, "base64 came as a command, right behind the login: the rest of it, it seems")
-            elif sender_side(said) == "client":
+            sent = session.events[event]
+            if isinstance(sent, Credentials) and sent.stage == "stray" and sent.valid_base64:
+                says = said("base64 came as a command, right behind the login: the rest of it, it seems")
+                yield Evidence(event, says)
+            elif sender_side(sent) == "client":
                 break
 
 
@@ -131,15 +129,16 @@ def auth_password_truncated(session: Session) -> Iterator[Evidence]:
         if secret is None:
             continue
         if secret.likeness == "prefix":
-            yield Evidence(attempt.events[-1], "the password is the beginning of the expected one, and then it stops")
+            says = said("the password is the beginning of the expected one, and then it stops")
+            yield Evidence(attempt.events[-1], says)
         elif secret.field_width and secret.likeness is None and attempt.accepted is False:
-            says = "the refused password is just as long as a field at which devices are known to cut"
+            says = said("the refused password is just as long as a field at which devices are known to cut")
             yield Evidence(attempt.events[-1], says, at_most="note")
 
 
-_CHARSETS: dict[str, tuple[str, Severity]] = {
-    "latin-1": ("the password has characters beyond ASCII, and they are not in UTF-8", "warning"),
-    "utf-8": ("the password has characters beyond ASCII; they are in UTF-8", "note"),
+_CHARSETS: dict[str, tuple[Said, Severity]] = {
+    "latin-1": (said("the password has characters beyond ASCII, and they are not in UTF-8"), "warning"),
+    "utf-8": (said("the password has characters beyond ASCII; they are in UTF-8"), "note"),
 }
 
 
@@ -171,7 +170,8 @@ def auth_password_charset(session: Session) -> Iterator[Evidence]:
         if secret is None:
             continue
         if secret.likeness == "encoding":
-            yield Evidence(attempt.events[-1], "the password is the expected one, written in another character set")
+            says = said("the password is the expected one, written in another character set")
+            yield Evidence(attempt.events[-1], says)
         elif secret.charset != "ascii":
             says, at_most = _CHARSETS[secret.charset]
             yield Evidence(attempt.events[-1], says, at_most=at_most)
@@ -197,10 +197,14 @@ def auth_wrong_password(session: Session) -> Iterator[Evidence]:
         if attempt.accepted is not False or not attempt.user or secret is None or secret.empty:
             continue
         if secret.likeness in ("blank", "case", "different"):
-            says = f"the password of {quoted(attempt.user)} is not the expected one: {DIFFERENCES[secret.likeness]}"
+            says = said(
+                "the password of {user} is not the expected one: {difference}",
+                user=quoted(attempt.user),
+                difference=DIFFERENCES[secret.likeness],
+            )
             yield Evidence(attempt.events[-1], says)
         elif session.site.accounts and attempt.user.lower() not in session.site.accounts:
-            yield Evidence(attempt.events[-1], f"no account {quoted(attempt.user)} is expected")
+            yield Evidence(attempt.events[-1], said("no account {user} is expected", user=quoted(attempt.user)))
 
 
 @rule(
@@ -232,7 +236,9 @@ def auth_user_not_upn(session: Session) -> Iterator[Evidence]:
         if not user or "@" in user or "|" in user or attempt.mechanism == "NTLM":
             continue
         expected = user.lower() in session.site.accounts
-        says = f"the user name is {quoted(user)}" + (", as relayprobe was told to expect" if expected else "")
+        says = said("the user name is {user}", user=quoted(user))
+        if expected:
+            says = said("{wrong}, as relayprobe was told to expect", wrong=says)
         yield Evidence(attempt.events[-1], says, at_most="note" if expected else "error")
 
 
@@ -255,15 +261,16 @@ def auth_bad_base64(session: Session) -> Iterator[Evidence]:
     Some devices go on and send the password as a command."""
     for attempt in session.auths:
         if not attempt.valid_base64 and not attempt.cancelled:
-            yield Evidence(attempt.events[-1], f"an answer in AUTH {attempt.mechanism} is not base64")
+            says = said("an answer in AUTH {mechanism} is not base64", mechanism=attempt.mechanism)
+            yield Evidence(attempt.events[-1], says)
 
 
-DIFFERENCES: dict[Likeness, str] = {
-    "prefix": "it is cut off",
-    "line-end": "a line end is behind it",
-    "encoding": "it is written in another character set",
-    "blank": "blanks around it differ",
-    "case": "capital and small letters differ",
-    "different": "it is another one altogether",
+DIFFERENCES: dict[Likeness, Said] = {
+    "prefix": said("it is cut off"),
+    "line-end": said("a line end is behind it"),
+    "encoding": said("it is written in another character set"),
+    "blank": said("blanks around it differ"),
+    "case": said("capital and small letters differ"),
+    "different": said("it is another one altogether"),
 }
 """How a password differs from the expected one, in words."""

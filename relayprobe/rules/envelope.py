@@ -9,6 +9,7 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.addresses import factory_setting, login_of, same_mailbox
 from relayprobe.rules.rule import Evidence, quoted, rule
+from relayprobe.tongue import said
 from relayprobe.wire.command import Path
 from relayprobe.wire.session import Session, domain_of
 
@@ -48,7 +49,11 @@ def mail_from_not_auth_user(session: Session) -> Iterator[Evidence]:
     for envelope in session.envelopes:
         login = login_of(session, envelope)
         if login and login.user and envelope.sender and same_mailbox(login.user, envelope.sender) is False:
-            says = f"the login is {quoted(login.user)}, and MAIL FROM says {quoted(envelope.sender)}"
+            says = said(
+                "the login is {user}, and MAIL FROM says {sender}",
+                user=quoted(login.user),
+                sender=quoted(envelope.sender),
+            )
             yield Evidence(envelope.event, says)
 
 
@@ -72,7 +77,7 @@ def mail_from_empty(session: Session) -> Iterator[Evidence]:
     sender."""
     for envelope in session.envelopes:
         if not envelope.sender:
-            yield Evidence(envelope.event, "MAIL FROM names no sender")
+            yield Evidence(envelope.event, said("MAIL FROM names no sender"))
 
 
 @rule(
@@ -108,11 +113,14 @@ def mail_from_default_domain(session: Session) -> Iterator[Evidence]:
         if not sender or accepted:
             continue
         if factory := factory_setting(sender):
-            yield Evidence(envelope.event, f"the sender is {quoted(sender)}: {factory}")
+            says = said("the sender is {sender}: {setting}", sender=quoted(sender), setting=factory)
+            yield Evidence(envelope.event, says)
         elif accepted is False and not domain_of(sender).endswith(".onmicrosoft.com"):
             login = login_of(session, envelope)
-            says = (
-                f"the sender is {quoted(sender)}, and {domain_of(sender)} is none of the accepted domains of this site"
+            says = said(
+                "the sender is {sender}, and {domain} is none of the accepted domains of this site",
+                sender=quoted(sender),
+                domain=domain_of(sender),
             )
             own = bool(
                 login and login.user and login.user.lower() == sender.lower()
@@ -140,7 +148,8 @@ def mail_from_space_after_colon(session: Session) -> Iterator[Evidence]:
     error."""
     for exchange in session.commands(b"MAIL", b"RCPT"):
         if exchange.command and _SPACED.match(exchange.command.argument):
-            yield Evidence(exchange.event, f"a space stands beside the colon in {exchange.command.verb.decode()}")
+            says = said("a space stands beside the colon in {command}", command=exchange.command.verb.decode())
+            yield Evidence(exchange.event, says)
 
 
 _SPACED = re.compile(rb"(?:FROM|TO)(?::[ \t]|[ \t]+:)", re.IGNORECASE)
@@ -171,7 +180,8 @@ def mail_from_no_brackets(session: Session) -> Iterator[Evidence]:
     one."""
     for event, name, path in _paths(session):
         if path.address and "<" not in path.text:
-            yield Evidence(event, f"{name} {quoted(path.text.strip())} has no angle brackets")
+            says = said("{command} {address} has no angle brackets", command=name, address=quoted(path.text.strip()))
+            yield Evidence(event, says)
 
 
 @rule(
@@ -200,7 +210,8 @@ def mail_from_display_name(session: Session) -> Iterator[Evidence]:
         nested = "<" in inside and "," not in inside and ";" not in inside
         word = path.address if bracket else ""
         if (bracket and before.strip(" '\"")) or nested or ("@" not in word and (" " in word or "=?" in word)):
-            yield Evidence(event, f"{name} is followed by {quoted(path.text.strip())}")
+            says = said("{command} is followed by {text}", command=name, text=quoted(path.text.strip()))
+            yield Evidence(event, says)
 
 
 @rule(
@@ -228,7 +239,8 @@ def mail_params_unsolicited(session: Session) -> Iterator[Evidence]:
         for parameter in path.parameters:
             key = parameter.partition("=")[0].upper()
             if _EXTENSION.get(key) not in offered:
-                yield Evidence(event, f"{name} has the parameter {quoted(parameter)}")
+                says = said("{command} has the parameter {parameter}", command=name, parameter=quoted(parameter))
+                yield Evidence(event, says)
 
 
 _EXTENSION = {"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8"}
@@ -258,7 +270,8 @@ def size_param_wrong(session: Session) -> Iterator[Evidence]:
             continue  # it is not known
         announced, size = int(told[:18]), message.body.size
         if size > announced * 1.1 + ROUGHLY or announced > size * 2 + ROUGHLY:
-            yield Evidence(envelope.event, f"SIZE={announced:,} was announced, and {size:,} octets came")
+            says = said("SIZE={announced:,} was announced, and {size:,} octets came", announced=announced, size=size)
+            yield Evidence(envelope.event, says)
 
 
 ROUGHLY = 1024
@@ -280,7 +293,8 @@ def utf8_address(session: Session) -> Iterator[Evidence]:
     """Letters with accents are for mail that is marked SMTPUTF8. Unmarked, the address is a bad one."""
     for event, name, path in _paths(session):
         if any(not address.isascii() for address in path.addresses) and not _is_international(session, event):
-            yield Evidence(event, f"{name} has {quoted(path.address)}, and no SMTPUTF8 was said")
+            says = said("{command} has {address}, and no SMTPUTF8 was said", command=name, address=quoted(path.address))
+            yield Evidence(event, says)
 
 
 def _is_international(session: Session, event: int) -> bool:

@@ -10,7 +10,8 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import AT_MX, MODES
 from relayprobe.rules.connection import is_ipv6, said_within
 from relayprobe.rules.rule import Evidence, Severity, quoted, rule
-from relayprobe.wire.session import Session
+from relayprobe.tongue import Said, said
+from relayprobe.wire.session import Greeting, Session
 
 _NAME_FIELDS = '"Host Name", "Device Name", "Domain Name" in the network settings'
 _OWN_NAME = "the relay takes any name, and greets Office 365 with its own"
@@ -45,7 +46,7 @@ def helo_only(session: Session) -> Iterator[Evidence]:
         return
     # Some devices ask for STARTTLS unseen; whether Office 365 lets them after HELO is not known.
     at_most: Severity = "warning" if session.tls else "error"
-    yield Evidence(greetings[0].event, "the device said HELO, and never EHLO", at_most=at_most)
+    yield Evidence(greetings[0].event, said("the device said HELO, and never EHLO"), at_most=at_most)
 
 
 _HOST_NAME = re.compile(
@@ -80,7 +81,7 @@ def helo_invalid_name(session: Session) -> Iterator[Evidence]:
     that follows is then refused, too, for want of a greeting."""
     for greeting in session.greetings:
         if greeting.name and (fault := fault_of_name(greeting.name)):
-            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(greeting.name)}: {fault}")
+            yield Evidence(greeting.event, said("{named}: {fault}", named=_named(greeting), fault=fault))
 
 
 @rule(
@@ -106,7 +107,7 @@ def helo_empty(session: Session) -> Iterator[Evidence]:
     that follows."""
     for greeting in session.greetings:
         if not greeting.name:
-            yield Evidence(greeting.event, f"{greeting.verb} has no name behind it")
+            yield Evidence(greeting.event, said("{greeting} has no name behind it", greeting=greeting.verb))
 
 
 @rule(
@@ -128,7 +129,7 @@ def helo_unqualified(session: Session) -> Iterator[Evidence]:
     for greeting in session.greetings:
         name = greeting.name
         if name and "." not in name and "_" not in name and name.lower() not in _LOCAL and _HOST_NAME.fullmatch(name):
-            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(name)}")
+            yield Evidence(greeting.event, _named(greeting))
 
 
 _LOCAL = frozenset(("localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6"))
@@ -158,7 +159,7 @@ def helo_localhost(session: Session) -> Iterator[Evidence]:
     without one such mail looks like a spammer's, and other servers refuse it."""
     for greeting in session.greetings:
         if greeting.name.lower() in _LOCAL:
-            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(greeting.name)}")
+            yield Evidence(greeting.event, _named(greeting))
 
 
 @rule(
@@ -183,7 +184,7 @@ def helo_bare_ip(session: Session) -> Iterator[Evidence]:
     them; some servers drop such mail without a word."""
     for greeting in session.greetings:
         if _is_ipv4(greeting.name):
-            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(greeting.name)}")
+            yield Evidence(greeting.event, _named(greeting))
 
 
 @rule(
@@ -198,7 +199,7 @@ def helo_underscore(session: Session) -> Iterator[Evidence]:
     """A host name is made of letters, digits, hyphens and dots. Servers that keep to that refuse the greeting."""
     for greeting in session.greetings:
         if "_" in greeting.name and _HOST_NAME.fullmatch(greeting.name) and not fault_of_name(greeting.name):
-            yield Evidence(greeting.event, f"the name in {greeting.verb} is {quoted(greeting.name)}")
+            yield Evidence(greeting.event, _named(greeting))
 
 
 @rule(
@@ -223,7 +224,8 @@ def ehlo_then_helo(session: Session) -> Iterator[Evidence]:
         if not answered or first.tls != second.tls or any(e.event in between for e in session.envelopes):
             continue
         if not any(attempt.event in between for attempt in session.auths):
-            yield Evidence(second.event, f"{second.verb} came after {first.verb} had been answered with 250")
+            says = said("{second} came after {first} had been answered with 250", second=second.verb, first=first.verb)
+            yield Evidence(second.event, says)
 
 
 @rule(
@@ -243,34 +245,39 @@ def cannot_parse_multiline_250(session: Session) -> Iterator[Evidence]:
     what it says next, and is one behind from then on."""
     for greeting in session.greetings:
         if (early := said_within(session, greeting.reply)) is not None:
-            yield Evidence(early, f"the device went on before the last line of the answer to {greeting.verb}")
+            says = said("the device went on before the last line of the answer to {greeting}", greeting=greeting.verb)
+            yield Evidence(early, says)
 
 
-def fault_of_name(name: str) -> str | None:
+def _named(greeting: Greeting) -> Said:
+    return said("the name in {greeting} is {name}", greeting=greeting.verb, name=quoted(greeting.name))
+
+
+def fault_of_name(name: str) -> Said | None:
     """What is wrong with the name in a greeting, None where it will do: an address will, and an underscore within."""
     if _HOST_NAME.fullmatch(name) and "_" not in name and len(name) <= 255:  # nearly all are good
         return None
     if name.startswith("["):
-        return None if _is_literal(name) else "no address stands in the brackets"
+        return None if _is_literal(name) else said("no address stands in the brackets")
     if _is_address(name):
         return None  # an address without brackets has a rule of its own
     if _PORT.search(name):
-        return "a port number is no part of a host name"
+        return said("a port number is no part of a host name")
     if any(character.isspace() for character in name):
-        return "it has a blank in it"
+        return said("it has a blank in it")
     if not _CHARACTERS.fullmatch(name):
-        return "only letters, digits, hyphens and dots can be in it"
+        return said("only letters, digits, hyphens and dots can be in it")
     if name.endswith("."):
-        return "it ends in a dot"
+        return said("it ends in a dot")
     labels = name.split(".")
     if not all(labels):
-        return "a part of it is empty"
+        return said("a part of it is empty")
     if any(label[0] == "-" or label[-1] == "-" for label in labels):
-        return "a part of it begins or ends with a hyphen"
+        return said("a part of it begins or ends with a hyphen")
     if not all(label.strip("_") for label in labels):
-        return "an underscore by itself is no name"
+        return said("an underscore by itself is no name")
     if len(name) > 255:  # RFC 5321 4.5.3.1.2
-        return "it is longer than 255 characters"
+        return said("it is longer than 255 characters")
     return None
 
 

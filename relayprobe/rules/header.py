@@ -13,6 +13,7 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import AT_MX, MODES
 from relayprobe.rules.addresses import login_of, same_mailbox
 from relayprobe.rules.rule import Evidence, quoted, rule
+from relayprobe.tongue import Said, said
 from relayprobe.wire import message as header
 from relayprobe.wire.session import Envelope, Message, Session
 
@@ -58,7 +59,11 @@ def header_from_not_auth_user(session: Session) -> Iterator[Evidence]:
             continue
         named = [address for address in envelope.message.addresses("From") if "@" in address]
         if named and all(same_mailbox(login.user, address) is False for address in named):
-            says = f"the login is {quoted(login.user)}, and From says {quoted(', '.join(named))}"
+            says = said(
+                "the login is {user}, and From says {sender}",
+                user=quoted(login.user),
+                sender=quoted(", ".join(named)),
+            )
             yield Evidence(envelope.message.event, says)
 
 
@@ -84,9 +89,9 @@ def missing_from_header(session: Session) -> Iterator[Evidence]:
     for _, message in _messages(session):
         values = message.fields("From")
         if not values:
-            yield Evidence(message.event, "there is no From header")
+            yield Evidence(message.event, said("there is no From header"))
         elif not message.addresses("From"):
-            yield Evidence(message.event, f"From has no address in it: {quoted(', '.join(values))}")
+            yield Evidence(message.event, said("From has no address in it: {text}", text=quoted(", ".join(values))))
 
 
 @rule(
@@ -104,12 +109,14 @@ def missing_date_or_message_id(session: Session) -> Iterator[Evidence]:
     """Office 365 takes the mail. Filters of spam count it against it, and with a wrong date it stands at the bottom of
     the mailbox, where nobody looks."""
     for _, message in _messages(session):
-        missing = [name for name in ("Date", "Message-ID") if not any(message.fields(name))]
-        if missing:
-            yield Evidence(message.event, f"there is no {' and no '.join(missing)}")
+        match [name for name in ("Date", "Message-ID") if not any(message.fields(name))]:
+            case [name]:
+                yield Evidence(message.event, said("there is no {field}", field=name))
+            case ["Date", "Message-ID"]:
+                yield Evidence(message.event, said("there is no Date and no Message-ID"))
         date = parsedate(next(iter(message.fields("Date")), "")[:200])
         if date and date[0] < OLDEST:
-            yield Evidence(message.event, f"the date is of the year {date[0]}")
+            yield Evidence(message.event, said("the date is of the year {year}", year=date[0]))
 
 
 OLDEST = 2010
@@ -138,7 +145,7 @@ def header_list_semicolon(session: Session) -> Iterator[Evidence]:
         for name in ("To", "Cc", "From", "Reply-To"):
             for value in message.fields(name):
                 if ";" in (bare := _UNQUOTED.sub("", value[:4096])) and not _GROUP.search(bare) and "@" in bare:
-                    yield Evidence(message.event, f"{name} reads {quoted(value)}")
+                    yield Evidence(message.event, said("{field} reads {value}", field=name, value=quoted(value)))
 
 
 _UNQUOTED = re.compile(r'"[^"]*"|\([^)]*\)|=\?[^?]*\?[^?]*\?[^?]*\?=')
@@ -162,11 +169,12 @@ def eight_bit_undeclared(session: Session) -> Iterator[Evidence]:
         if not message.body.lines.eight_bit or envelope.path.parameter("SMTPUTF8") is not None:
             continue
         if not header.header(message.body.raw).isascii():
-            yield Evidence(message.event, "there are octets beyond ASCII in the header")
+            yield Evidence(message.event, said("there are octets beyond ASCII in the header"))
         elif body is None or body.upper() not in ("8BITMIME", "BINARYMIME"):
-            yield Evidence(message.event, "there are octets beyond ASCII in the text, and MAIL FROM said nothing of it")
+            says = said("there are octets beyond ASCII in the text, and MAIL FROM said nothing of it")
+            yield Evidence(message.event, says)
         elif not message.body.purged and not _DECLARED.search(message.body.raw):
-            yield Evidence(message.event, "there are octets beyond ASCII in the text, and no part says so")
+            yield Evidence(message.event, said("there are octets beyond ASCII in the text, and no part says so"))
 
 
 _DECLARED = re.compile(rb"^content-transfer-encoding:[ \t]*(?:8bit|binary)", re.IGNORECASE | re.MULTILINE)
@@ -186,7 +194,8 @@ def mime_cte_on_multipart(session: Session) -> Iterator[Evidence]:
         encoding = next(iter(message.fields("Content-Transfer-Encoding")), "").strip().lower()
         if kind.startswith("multipart/") and encoding in ("base64", "quoted-printable"):
             kind = kind.partition(";")[0]
-            yield Evidence(message.event, f"Content-Transfer-Encoding is {encoding} on {quoted(kind)}")
+            says = said("Content-Transfer-Encoding is {encoding} on {kind}", encoding=encoding, kind=quoted(kind))
+            yield Evidence(message.event, says)
 
 
 @rule(
@@ -214,21 +223,22 @@ _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]*)"|([^;\s]*))', re.IGNOREC
 _SPECIAL = re.compile(r"[()<>@,:\\/\[\]?=]")  # RFC 2045 5.1: what has to stand in quotes
 
 
-def _boundary_fault(message: Message, kind: str) -> str | None:
+def _boundary_fault(message: Message, kind: str) -> Said | None:
     found = _BOUNDARY.search(kind)
     if not found:
-        return "Content-Type is multipart, and names no boundary"
+        return said("Content-Type is multipart, and names no boundary")
     boundary = found[1] if found[1] is not None else found[2]
     if not boundary or len(boundary) > 70:
-        return f"the boundary has {len(boundary)} characters, and 1 to 70 are allowed"
+        return said("the boundary has {length} characters, and 1 to 70 are allowed", length=len(boundary))
     if found[1] is None and _SPECIAL.search(boundary):
-        return f"the boundary {quoted(boundary)} has to stand in quotes"
+        return said("the boundary {boundary} has to stand in quotes", boundary=quoted(boundary))
     mark = b"--" + boundary.encode("latin-1", "replace")
     body = message.body
     if mark not in body.raw:
-        return f"the boundary {quoted(boundary)} is nowhere in the text" if body.size <= len(body.raw) else None
+        nowhere = said("the boundary {boundary} is nowhere in the text", boundary=quoted(boundary))
+        return nowhere if body.size <= len(body.raw) else None
     if body.size <= len(body.raw) and mark + b"--" not in body.raw:
-        return f"the boundary {quoted(boundary)} never ends the mail"
+        return said("the boundary {boundary} never ends the mail", boundary=quoted(boundary))
     return None
 
 
@@ -246,7 +256,8 @@ def attachment_without_disposition(session: Session) -> Iterator[Evidence]:
         for part in _parts(message):
             found = _NAME.search(next(iter(header.fields(part, "Content-Type")), ""))
             if found and not header.fields(part, "Content-Disposition"):
-                yield Evidence(message.event, f"the part {quoted(found[1].strip())} has no Content-Disposition")
+                says = said("the part {name} has no Content-Disposition", name=quoted(found[1].strip()))
+                yield Evidence(message.event, says)
                 break
 
 

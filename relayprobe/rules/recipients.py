@@ -10,6 +10,7 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import AT_MX, MODES
 from relayprobe.rules.addresses import outsiders
 from relayprobe.rules.rule import Evidence, quoted, rule
+from relayprobe.tongue import said
 from relayprobe.wire.session import Session, domain_of
 
 MOST, MOST_OF_A_DOMAIN = 500, 200
@@ -40,9 +41,14 @@ def external_recipient_direct_send(session: Session) -> Iterator[Evidence]:
     people and nobody else. For others the MX endpoint wants a connector that knows who is sending."""
     for recipient, address, domain in outsiders(session):
         if session.site.domains:
-            yield Evidence(recipient.event, f"{quoted(address)} is in none of the accepted domains")
+            says = said("{address} is in none of the accepted domains", address=quoted(address))
+            yield Evidence(recipient.event, says)
         else:
-            says = f"{quoted(address)} is not in {domain}, which is taken to be your only domain, for none was told"
+            says = said(
+                "{address} is not in {domain}, which is taken to be your only domain, for none was told",
+                address=quoted(address),
+                domain=domain,
+            )
             yield Evidence(recipient.event, says, at_most="warning", modes=("direct-send",))
 
 
@@ -65,10 +71,12 @@ def rcpt_list_in_one_command(session: Session) -> Iterator[Evidence]:
     for envelope in session.envelopes:
         for recipient in envelope.recipients:
             if len(recipient.path.addresses) > 1:
-                count = len(recipient.path.addresses)
-                yield Evidence(
-                    recipient.event, f"{count} addresses stand in one RCPT TO: {quoted(recipient.path.text)}"
+                says = said(
+                    "{count} addresses stand in one RCPT TO: {text}",
+                    count=len(recipient.path.addresses),
+                    text=quoted(recipient.path.text),
                 )
+                yield Evidence(recipient.event, says)
 
 
 @rule(
@@ -94,7 +102,7 @@ def rcpt_no_domain(session: Session) -> Iterator[Evidence]:
         for recipient in envelope.recipients:
             address = recipient.path.address
             if address and "@" not in address and address.lower() != "postmaster":  # RFC 5321 4.1.1.3
-                yield Evidence(recipient.event, f"the recipient is {quoted(address)}")
+                yield Evidence(recipient.event, said("the recipient is {address}", address=quoted(address)))
 
 
 @rule(
@@ -117,9 +125,11 @@ def rcpt_quoted_or_ip(session: Session) -> Iterator[Evidence]:
         for recipient in envelope.recipients:
             for address in recipient.path.addresses:
                 if address[:1] in ("'", '"') and address[-1:] == address[:1] and len(address) > 1:
-                    yield Evidence(recipient.event, f"the recipient is {quoted(address)}, quotes included")
+                    says = said("the recipient is {address}, quotes included", address=quoted(address))
+                    yield Evidence(recipient.event, says)
                 elif _is_of_the_network(domain_of(address)):
-                    yield Evidence(recipient.event, f"the recipient is {quoted(address)}, at an address of the network")
+                    says = said("the recipient is {address}, at an address of the network", address=quoted(address))
+                    yield Evidence(recipient.event, says)
 
 
 def _is_of_the_network(domain: str) -> bool:
@@ -160,12 +170,13 @@ def too_many_recipients(session: Session) -> Iterator[Evidence]:
         refused = next((r for r in envelope.recipients if r.reply and r.reply.code == 452), None)
         count = len(envelope.recipients)
         if count > MOST:
-            says = f"one mail has {count} recipients"
+            says = said("one mail has {count} recipients", count=count)
             yield Evidence(envelope.recipients[MOST].event, says, modes=("submission",))
         elif refused is not None:
-            yield Evidence(refused.event, f"a recipient was put off with {quoted(refused.reply.text)}")  # type: ignore[union-attr]
+            says = said("a recipient was put off with {reply}", reply=quoted(refused.reply.text))  # type: ignore[union-attr]
+            yield Evidence(refused.event, says)
         of_a_domain = Counter(domain_of(r.path.address) for r in envelope.recipients)
         domain, most = max(of_a_domain.items(), key=lambda one: one[1], default=("", 0))
         if most > MOST_OF_A_DOMAIN:
-            says = f"one mail has {most} recipients in {domain}"
+            says = said("one mail has {count} recipients in {domain}", count=most, domain=domain)
             yield Evidence(envelope.recipients[-1].event, says, modes=AT_MX)

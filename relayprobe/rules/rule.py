@@ -89,7 +89,7 @@ def rule(
         RULES[name] = Rule(
             id=name,
             title=title,
-            why=inspect.cleandoc(look.__doc__ or ""),
+            why=_unbroken(inspect.cleandoc(look.__doc__ or "")),
             theme=look.__module__.rpartition(".")[2],
             blocks=blocks,
             risks=risks,
@@ -104,6 +104,11 @@ def rule(
         return look
 
     return register
+
+
+def _unbroken(text: str) -> str:
+    """A docstring with a line for each of its paragraphs: where the code breaks its lines is nobody's business."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def quoted(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.rule import Evidence, Severity, quoted, rule
+from relayprobe.tongue import counted, said
 from relayprobe.wire.events import Body, Credentials, Line
 from relayprobe.wire.session import Session
 
@@ -54,9 +55,10 @@ def bare_lf(session: Session) -> Iterator[Evidence]:
         lines, size = message.body.lines, message.body.size
         if lines.bare_lf == 1 and lines.first_bare_lf == size - 1:
             continue  # the end mark alone, which is another rule's
-        count = "one line ends" if lines.bare_lf == 1 else f"{lines.bare_lf:,} lines end"
-        where = "" if lines.first_bare_lf is None else f", the first after {lines.first_bare_lf:,} octets"
-        yield Evidence(message.event, f"{count} in LF without CR{where}")
+        says = counted("one line ends in LF without CR", "{n:,} lines end in LF without CR", lines.bare_lf)
+        if lines.first_bare_lf is not None:
+            says = said("{ends}, the first after {after:,} octets", ends=says, after=lines.first_bare_lf)
+        yield Evidence(message.event, says)
 
 
 @rule(
@@ -77,7 +79,7 @@ def end_of_data_lf_only(session: Session) -> Iterator[Evidence]:
     more, and the device waits for an answer, until one of them gives up: after the whole scan has gone over."""
     for envelope in session.envelopes:
         if envelope.message and envelope.message.body.end == "bare-lf":
-            says = "the message ends in a dot without CR LF on both sides, and then nothing came"
+            says = said("the message ends in a dot without CR LF on both sides, and then nothing came")
             yield Evidence(envelope.message.event, says)
 
 
@@ -95,7 +97,7 @@ def bare_cr(session: Session) -> Iterator[Evidence]:
         message = envelope.message
         if message is not None and message.body.lines.bare_cr:
             count = message.body.lines.bare_cr
-            yield Evidence(message.event, f"{count:,} CR without LF stand in the message")
+            yield Evidence(message.event, said("{count:,} CR without LF stand in the message", count=count))
 
 
 @rule(
@@ -120,9 +122,12 @@ def data_never_finished(session: Session) -> Iterator[Evidence]:
         if message is None or message.body.end != "cut" or message.body.refused:
             continue
         quiet = closed.at - message.body.until
-        yield Evidence(
-            message.event, f"{message.body.size:,} octets of the message came, and {quiet:.1f} s later it was over"
+        says = said(
+            "{size:,} octets of the message came, and {quiet:.1f} s later it was over",
+            size=message.body.size,
+            quiet=quiet,
         )
+        yield Evidence(message.event, says)
 
 
 @rule(
@@ -150,10 +155,12 @@ def no_dot_stuffing(session: Session) -> Iterator[Evidence]:
         if message is None:
             continue
         if message.body.end == "crlf" and (rest := _rest_of_text(session, message.event)):
-            yield Evidence(rest[0], f"{len(rest)} lines that are no commands came behind the end of the message")
+            says = said("{count} lines that are no commands came behind the end of the message", count=len(rest))
+            yield Evidence(rest[0], says)
         elif message.body.lines.unstuffed_dots:
             count = message.body.lines.unstuffed_dots
-            yield Evidence(message.event, f"{count:,} lines begin with a single dot, which is lost", at_most="warning")
+            says = said("{count:,} lines begin with a single dot, which is lost", count=count)
+            yield Evidence(message.event, says, at_most="warning")
 
 
 def _rest_of_text(session: Session, message: int) -> list[int]:
@@ -195,7 +202,7 @@ def line_too_long(session: Session) -> Iterator[Evidence]:
         message = envelope.message
         if message is not None and message.body.lines.overlong:
             count = message.body.lines.overlong
-            yield Evidence(message.event, f"{count:,} lines are longer than 998 octets")
+            yield Evidence(message.event, said("{count:,} lines are longer than 998 octets", count=count))
 
 
 @rule(
@@ -232,7 +239,7 @@ def message_too_large(session: Session) -> Iterator[Evidence]:
         if size > BY_DEFAULT:
             event = envelope.message.event if envelope.message and announced < size else envelope.event
             at_most: Severity = "error" if size > LARGEST else "warning"
-            yield Evidence(event, f"the message has {size:,} octets", at_most=at_most)
+            yield Evidence(event, said("the message has {size:,} octets", size=size), at_most=at_most)
 
 
 @rule(
@@ -248,4 +255,5 @@ def data_with_parameters(session: Session) -> Iterator[Evidence]:
     """DATA takes no parameters, and a server that reads strictly does not know such a command."""
     for exchange in session.commands(b"DATA"):
         if exchange.command and exchange.command.argument:
-            yield Evidence(exchange.event, f"{quoted(exchange.command.argument.decode('latin-1'))} stands behind DATA")
+            says = said("{text} stands behind DATA", text=quoted(exchange.command.argument.decode("latin-1")))
+            yield Evidence(exchange.event, says)

@@ -8,7 +8,9 @@ from relayprobe.office365 import replies, sources
 from relayprobe.office365 import tls as taken
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.rule import Evidence, rule
+from relayprobe.tongue import Said, said
 from relayprobe.wire.events import Credentials
+from relayprobe.wire.hello import ClientHello
 from relayprobe.wire.session import Session
 from relayprobe.wire.tls_names import version_name
 from relayprobe.wire.visit import Visit
@@ -68,9 +70,9 @@ def implicit_tls_on_starttls_port(session: Session) -> Iterator[Evidence]:
         return
     for event, hello in session.hellos:
         if hello.moment == "on-connect":
-            yield Evidence(event, "the device opened the connection with a TLS hello, before any greeting")
+            yield Evidence(event, said("the device opened the connection with a TLS hello, before any greeting"))
         elif hello.moment == "late":
-            yield Evidence(event, "the device sent a TLS hello after the greeting, without asking for STARTTLS")
+            yield Evidence(event, said("the device sent a TLS hello after the greeting, without asking for STARTTLS"))
 
 
 @rule(
@@ -102,9 +104,10 @@ def no_tls(session: Session) -> Iterator[Evidence]:
     if session.tls:
         return
     if session.auths:
-        yield Evidence(session.auths[0].event, "AUTH was sent in clear text, and TLS was never up")
+        yield Evidence(session.auths[0].event, said("AUTH was sent in clear text, and TLS was never up"))
     if session.envelopes:
-        yield Evidence(session.envelopes[0].event, "MAIL FROM was sent in clear text, and TLS was never up")
+        says = said("MAIL FROM was sent in clear text, and TLS was never up")
+        yield Evidence(session.envelopes[0].event, says)
 
 
 @rule(
@@ -132,7 +135,7 @@ def tls10_11_only(session: Session) -> Iterator[Evidence]:
     """Office 365 takes TLS from 1.2 on: at the MX endpoint since January 2021, for client submission since 2022."""
     for event, sent in session.hellos:
         if sent.hello and SSLV3 < sent.hello.best_version < taken.OLDEST_VERSION:
-            yield Evidence(event, f"the newest version in the TLS hello is {version_name(sent.hello.best_version)}")
+            yield Evidence(event, _newest(sent.hello))
 
 
 @rule(
@@ -158,7 +161,7 @@ def sslv3_only(session: Session) -> Iterator[Evidence]:
     """Office 365 takes TLS from 1.2 on. SSL 3.0 was dropped everywhere long ago, for it can be broken."""
     for event, sent in session.hellos:
         if sent.hello and sent.hello.best_version <= SSLV3:
-            yield Evidence(event, f"the newest version in the TLS hello is {version_name(sent.hello.best_version)}")
+            yield Evidence(event, _newest(sent.hello))
 
 
 @rule(
@@ -185,10 +188,11 @@ def legacy_ciphers_only(session: Session) -> Iterator[Evidence]:
     for event, sent in session.hellos:
         if sent.hello and sent.hello.suites and taken.TAKEN.isdisjoint(sent.hello.suites):
             names = [name for name in sent.hello.suite_names if not name.endswith("_SCSV")]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            yield Evidence(
-                event, f"the TLS hello offers {', '.join(names[:3])}{more}, and Office 365 takes none of them"
-            )
+            suites: str = ", ".join(names[:3])
+            if len(names) > 3:
+                suites = said("{suites} and {more} more", suites=suites, more=len(names) - 3)
+            says = said("the TLS hello offers {suites}, and Office 365 takes none of them", suites=suites)
+            yield Evidence(event, says)
 
 
 @rule(
@@ -217,17 +221,29 @@ def legacy_ciphers_only(session: Session) -> Iterator[Evidence]:
 def cert_rejected_by_client(session: Session) -> Iterator[Evidence]:
     """Without a certificate that the device trusts there is no TLS, and so no mail. What it was shown here is
     relayprobe's own certificate: it is shown another one by Office 365, and may well know that one's root."""
-    whose = "relayprobe's" if session.source in ("live", "export") else "the server's"
+    ours = session.source in ("live", "export")
+    certificate = said("relayprobe's certificate") if ours else said("the server's certificate")
     for event, failed in session.tls_failures:
         if failed.by != "client":
             continue
         if failed.alert in CERTIFICATE_ALERTS or failed.reason in _CERTIFICATE_REASONS:
-            alert = f" (alert {failed.alert})" if failed.alert is not None else ""
-            yield Evidence(event, f"the device refused {whose} certificate: {failed.reason}{alert}")
+            says = said("the device refused {certificate}: {reason}", certificate=certificate, reason=failed.reason)
+            if failed.alert is not None:
+                says = said("{refused} (alert {alert})", refused=says, alert=failed.alert)
+            yield Evidence(event, says)
         elif failed.reason in NO_WORD and _could_go_on(session):
-            words = "no alert" if failed.reason != "encrypted-alert" else "an alert that cannot be read here"
-            says = f"the device broke the handshake off when it had {whose} certificate ({failed.reason}, {words})"
+            hidden = failed.reason == "encrypted-alert"
+            says = said(
+                "the device broke the handshake off when it had {certificate} ({reason}, {alert})",
+                certificate=certificate,
+                reason=failed.reason,
+                alert=said("an alert that cannot be read here") if hidden else said("no alert"),
+            )
             yield Evidence(event, says, at_most="warning")
+
+
+def _newest(hello: ClientHello) -> Said:
+    return said("the newest version in the TLS hello is {version}", version=version_name(hello.best_version))
 
 
 def _could_go_on(session: Session) -> bool:
@@ -256,7 +272,7 @@ def starttls_inside_tls(session: Session) -> Iterator[Evidence]:
     inside TLS is refused, and most give up then."""
     for exchange in session.commands(b"STARTTLS"):
         if exchange.said.tls:
-            yield Evidence(exchange.event, "STARTTLS came when TLS was up already")
+            yield Evidence(exchange.event, said("STARTTLS came when TLS was up already"))
 
 
 @rule(
@@ -285,7 +301,8 @@ def no_ehlo_after_starttls(session: Session) -> Iterator[Evidence]:
             if verb in (b"EHLO", b"HELO"):
                 break
             if verb in (b"AUTH", b"MAIL", b"RCPT", b"DATA"):
-                yield Evidence(exchange.event, f"{verb.decode()} came inside TLS, and no EHLO before it")
+                says = said("{command} came inside TLS, and no EHLO before it", command=verb.decode())
+                yield Evidence(exchange.event, says)
                 break
 
 
@@ -302,7 +319,7 @@ def no_sni(session: Session) -> Iterator[Evidence]:
     others show a wrong one, and a device that checks refuses it."""
     for event, sent in session.hellos:
         if sent.hello and sent.hello.sni is None:
-            yield Evidence(event, "there is no server name in the TLS hello")
+            yield Evidence(event, said("there is no server name in the TLS hello"))
 
 
 @rule(
@@ -328,16 +345,18 @@ def silent_tls_downgrade(session: Session, visits: Sequence[Visit]) -> Iterator[
     before = bool(same and earlier[-1].tls_failed and not session.hellos)
     if not session.tls_failures and not before:
         return
-    after, when = -1, "after TLS had failed on the connection before"
+    after, when = -1, said("after TLS had failed on the connection before")
     if session.tls_failures:
         after, failed = session.tls_failures[0]
-        when = (
-            "after STARTTLS, and no TLS was begun" if failed.reason == "continued-in-clear" else "after TLS had failed"
-        )
+        when = said("after TLS had failed")
+        if failed.reason == "continued-in-clear":
+            when = said("after STARTTLS, and no TLS was begun")
     for attempt in session.auths:
         if not attempt.tls and attempt.event > after:
-            exposed = "; the password could be read" if attempt.secret and not attempt.secret.empty else ""
-            yield Evidence(attempt.event, f"AUTH was sent in clear text {when}{exposed}")
+            says = said("AUTH was sent in clear text {when}", when=when)
+            if attempt.secret and not attempt.secret.empty:
+                says = said("{exposed}; the password could be read", exposed=says)
+            yield Evidence(attempt.event, says)
     for envelope in session.envelopes:
         if not envelope.tls and envelope.event > after:
-            yield Evidence(envelope.event, f"MAIL FROM was sent in clear text {when}")
+            yield Evidence(envelope.event, said("MAIL FROM was sent in clear text {when}", when=when))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from relayprobe.office365 import replies, sources
 from relayprobe.office365.modes import MODES
 from relayprobe.rules.rule import Evidence, quoted, rule
+from relayprobe.tongue import said
 from relayprobe.wire.events import Credentials
 from relayprobe.wire.session import Session
 from relayprobe.wire.visit import Visit, refusal_of, visit_of
@@ -54,7 +55,8 @@ def parallel_connections(session: Session, visits: Sequence[Visit]) -> Iterator[
     moments = [own.started, *(visit.started for visit in beside if own.open_at(visit.started))]
     most = 1 + max(sum(visit.open_at(moment) for visit in beside) for moment in moments)
     if most > AT_ONCE:
-        yield Evidence(0, f"{most} connections of {quoted(own.user)} were open at once")
+        says = said("{count} connections of {user} were open at once", count=most, user=quoted(own.user))
+        yield Evidence(0, says)
 
 
 @rule(
@@ -91,9 +93,10 @@ def message_flood(session: Session, visits: Sequence[Visit]) -> Iterator[Evidenc
     burst = sum(last - BURST_SECONDS < time <= last for time in times)
     event = session.messages[-1].event
     if minute > A_MINUTE:
-        yield Evidence(event, f"{minute} mails came within a minute")
+        yield Evidence(event, said("{count} mails came within a minute", count=minute))
     elif burst >= BURST:
-        yield Evidence(event, f"{burst} mails came within {BURST_SECONDS:.0f} seconds", at_most="note")
+        says = said("{count} mails came within {seconds:.0f} seconds", count=burst, seconds=BURST_SECONDS)
+        yield Evidence(event, says, at_most="note")
 
 
 @rule(
@@ -114,10 +117,11 @@ def fast_retry_after_permanent_error(session: Session, visits: Sequence[Visit]) 
     for attempt in session.auths:
         if attempt.accepted is not False or attempt.reply is None or attempt.reply.code < 500:
             continue
-        said = session.events[attempt.event]
+        sent = session.events[attempt.event]
         key = attempt.mechanism, attempt.user
-        if isinstance(said, Credentials) and key in refused and said.at - refused[key] <= SOON:
-            yield Evidence(attempt.events[-1], f"AUTH {attempt.mechanism} was tried again after it had been refused")
+        if isinstance(sent, Credentials) and key in refused and sent.at - refused[key] <= SOON:
+            says = said("AUTH {mechanism} was tried again after it had been refused", mechanism=attempt.mechanism)
+            yield Evidence(attempt.events[-1], says)
         refused[key] = attempt.reply.at
     refusal = refusal_of(session)
     before = [visit for visit in visits if visit.started < session.started and not visit.pop3]
@@ -131,7 +135,11 @@ def fast_retry_after_permanent_error(session: Session, visits: Sequence[Visit]) 
                 break
             tries += 1
         code, _, what = refusal.partition(" ")
-        came = f"{max(since, 0.0):.0f} s after {code} to {what.upper() if what != 'message' else 'the message'}"
-        yield Evidence(
-            len(session.events) - 1, f"the device came again {came}, and was refused alike ({tries} times now)"
+        says = said(
+            "the device came again {after:.0f} s after {code} to {what}, and was refused alike ({tries} times now)",
+            after=max(since, 0.0),
+            code=code,
+            what=said("the message") if what == "message" else what.upper(),
+            tries=tries,
         )
+        yield Evidence(len(session.events) - 1, says)

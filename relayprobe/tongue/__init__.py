@@ -7,7 +7,19 @@ it again in another language when somebody is there to read it. Nothing needs a 
 The catalogues are gettext's. What Office 365 and devices say stays as it is.
 """
 
-from relayprobe.tongue.said import Said, counted, said
+from relayprobe.tongue.said import Said, all_of, counted, inside, joined, said
 from relayprobe.tongue.tongue import ENGLISH, LANGUAGES, Tongue, preferred, tongue_of
 
-__all__ = ["ENGLISH", "LANGUAGES", "Said", "Tongue", "counted", "preferred", "said", "tongue_of"]
+__all__ = [
+    "ENGLISH",
+    "LANGUAGES",
+    "Said",
+    "Tongue",
+    "all_of",
+    "counted",
+    "inside",
+    "joined",
+    "preferred",
+    "said",
+    "tongue_of",
+]

@@ -8,10 +8,13 @@ from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 
-from relayprobe.tongue.said import Said, counted, said
+from relayprobe.tongue.said import Said, counted, lowered, said
 
 LANGUAGES = {"en": "English", "it": "Italiano"}
 """By code, each as it calls itself."""
+
+_MARKS = {"it": str.maketrans(",.", ".,")}
+"""How a number is written where it is not as in English: `1.234,5`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Tongue:
             template = self.catalogue.gettext(text.template)
         else:
             template = self.catalogue.ngettext(text.template, text.many, _number(text.values["n"]))
+        if text.inside:
+            return lowered(template)
         if not text.values:
             return template
         return template.format_map({name: self._value(value) for name, value in text.values.items()})
@@ -43,7 +48,20 @@ class Tongue:
         return self(counted(one, many, n, **values))
 
     def _value(self, value: object) -> object:
-        return self(value) if isinstance(value, Said) else value
+        if isinstance(value, Said):
+            return self(value)
+        return _Number(value, _MARKS[self.code]) if isinstance(value, int | float) and self.code in _MARKS else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A number that is written with the marks of a language, whatever a template asks for."""
+
+    value: float
+    marks: dict[int, int]
+
+    def __format__(self, form: str) -> str:
+        return format(self.value, form).translate(self.marks)
 
 
 def _number(value: object) -> int:

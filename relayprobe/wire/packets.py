@@ -15,6 +15,8 @@ from typing import Protocol
 
 import dpkt
 
+from relayprobe.tongue import said
+
 LONGEST = 1 << 20
 """Octets of a block; a longer one is taken for damage. Frames have 256 KiB at the most (libpcap's MAXIMUM_SNAPLEN)."""
 
@@ -106,9 +108,9 @@ class Packets:
         if len(data) == size:
             return data
         if size > LONGEST:
-            self.damage = f"what follows packet {self.frames:,} is no packet"
+            self.damage = said("what follows packet {frames:,} is no packet", frames=self.frames)
         else:
-            self.damage = f"the file breaks off within packet {self.frames + 1:,}"
+            self.damage = said("the file breaks off within packet {frames:,}", frames=self.frames + 1)
         return None
 
     def _pcap(self) -> Iterator[tuple[float, int, bytes, str]]:
@@ -143,7 +145,7 @@ class Packets:
                 if mark is None:
                     return
                 if mark not in _ORDERS:
-                    self.damage = f"what follows packet {self.frames:,} is no packet"
+                    self.damage = said("what follows packet {frames:,} is no packet", frames=self.frames)
                     return
                 order, interfaces = _ORDERS[mark], []
                 done = 12
@@ -151,7 +153,7 @@ class Packets:
                 done = 8
             kind, size = struct.unpack(order + "II", head)
             if size < done + 4 or size % 4:
-                self.damage = f"what follows packet {self.frames:,} is no packet"
+                self.damage = said("what follows packet {frames:,} is no packet", frames=self.frames)
                 return
             body = self._take(size - done)
             if body is None:

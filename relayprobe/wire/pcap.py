@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from relayprobe.tongue import counted, said
 from relayprobe.wire.events import Event, Side
 from relayprobe.wire.hello import looks_like_hello
 from relayprobe.wire.overheard import Overheard
@@ -79,29 +80,54 @@ class Capture:
     def remarks(self) -> list[str]:
         """Sentences about what of the capture could not be read, and why."""
         packets = self._packets
-        found = []
+        found: list[str] = []
         if packets.damage:
-            found.append(f"The capture is damaged or cut off: {packets.damage}. What comes before was read.")
+            found.append(
+                said("The capture is damaged or cut off: {damage}. What comes before was read.", damage=packets.damage)
+            )
         if packets.unreadable:
             found.append(
-                f"{packets.unreadable:,} of {packets.frames:,} packets are from a kind of network that cannot be read."
+                said(
+                    "{unreadable:,} of {frames:,} packets are from a kind of network that cannot be read.",
+                    unreadable=packets.unreadable,
+                    frames=packets.frames,
+                )
             )
         if packets.shortened:
             found.append(
-                f"{packets.shortened:,} packets were captured in part only: capture them whole (tcpdump -s 0)."
+                said(
+                    "{shortened:,} packets were captured in part only: capture them whole (tcpdump -s 0).",
+                    shortened=packets.shortened,
+                )
             )
         if self._headless:
             found.append(
-                f"{_connections(self._headless)} begun before the capture, and left out: of half a dialogue nothing "
-                "follows. Start the capture before the device sends."
+                counted(
+                    "One connection was begun before the capture, and left out: of half a dialogue nothing follows. "
+                    "Start the capture before the device sends.",
+                    "{n:,} connections were begun before the capture, and left out: of half a dialogue nothing "
+                    "follows. Start the capture before the device sends.",
+                    self._headless,
+                )
             )
         if self._unanswered:
             found.append(
-                f"{_connections(self._unanswered)} tried on a port for mail, and refused or never answered: is a "
-                "firewall in the way, or the address of the server wrong?"
+                counted(
+                    "One connection was tried on a port for mail, and refused or never answered: is a firewall in the "
+                    "way, or the address of the server wrong?",
+                    "{n:,} connections were tried on a port for mail, and refused or never answered: is a firewall "
+                    "in the way, or the address of the server wrong?",
+                    self._unanswered,
+                )
             )
         if self._full:
-            found.append(f"{_connections(self._full)} too long to be kept whole: the end is missing.")
+            found.append(
+                counted(
+                    "One connection was too long to be kept whole: the end is missing.",
+                    "{n:,} connections were too long to be kept whole: the end is missing.",
+                    self._full,
+                )
+            )
         return found
 
     def _take(self, segment: Segment) -> Iterator[Captured]:
@@ -294,7 +320,3 @@ def _key(segment: Segment) -> tuple[_Host, _Host]:
 def _named(host: _Host) -> str:
     address, port = host
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _connections(count: int) -> str:
-    return "One connection was" if count == 1 else f"{count:,} connections were"

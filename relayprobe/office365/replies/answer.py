@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relayprobe.office365.modes import MODES, Mode
+from relayprobe.tongue import Said, said
 
 Stage = Literal["banner", "ehlo", "tls", "auth", "mail", "rcpt", "data", "end-of-data", "later"]
 """What the device has just said. `later`: the mail was accepted, and comes back as a report to the sender."""
@@ -57,9 +58,9 @@ class Answer:
         return " ".join(str(part) for part in (self.code, codes, self.text) if part)
 
     @property
-    def dated(self) -> str:
+    def dated(self) -> Said:
         """When it was last seen, as a report says it."""
-        return f"seen {self.seen}" if self.seen else "from a source without a date"
+        return said("seen {date}", date=self.seen) if self.seen else said("from a source without a date")
 
     @property
     def later(self) -> bool:
