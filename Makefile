@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint format requirements clean
+.PHONY: help demo test bench lint format translations requirements clean
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -34,6 +34,9 @@ lint: .venv/dev.stamp ## ruff and mypy
 format: .venv/dev.stamp ## lay the code out, and fix what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+translations: .venv/dev.stamp ## bring the Italian catalogue up to date with the code, and compile it
+	$(BIN)/python -m tests.translations
 
 requirements: .venv/dev.stamp ## write the pins anew; ARGS=--upgrade takes the newest
 	$(PIP_COMPILE) $(ARGS) --extra speed -o requirements/run.txt pyproject.toml requirements/run.in

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
+from copy import deepcopy
 from gettext import NullTranslations
 
 import pytest
 
-from relayprobe.tongue import ENGLISH, Said, Tongue, counted, preferred, said
+from relayprobe.tongue import ENGLISH, Said, Tongue, all_of, counted, inside, joined, preferred, said
 
 
 class Shouting(NullTranslations):
@@ -46,6 +48,24 @@ def test_a_sentence_within_a_sentence() -> None:
 def test_numbers() -> None:
     assert [counted("{n} mail", "{n} mails", n) for n in (0, 1, 2)] == ["0 mails", "1 mail", "2 mails"]
     assert LOUD.counted("{n} mail", "{n} mails", 1) == "1 MAIL"
+
+
+def test_sentences_and_names_one_after_another() -> None:
+    both = joined((said("no {who}", who="{a}"), "", "b"), "; ")
+    assert (both, LOUD(both)) == ("no {a}; ; b", "NO {a}; ; b")
+    assert (all_of([]), all_of(["a"]), all_of(["a", "b", "c"])) == ("", "a", "a and b and c")
+    assert not joined((), " ")
+
+
+def test_a_title_within_a_sentence() -> None:
+    assert (inside("The sender is empty"), inside("TLS is old")) == ("the sender is empty", "TLS is old")
+    assert LOUD(inside("The sender is empty")) == "THE SENDER IS EMPTY"
+
+
+def test_a_sentence_is_copied_whole() -> None:
+    for sentence in (counted("{n} mail", "{n} mails", 2), inside("The sender"), said("{who}", who=said("x"))):
+        for copy in (deepcopy(sentence), pickle.loads(pickle.dumps(sentence))):
+            assert (copy, LOUD(copy)) == (sentence, LOUD(sentence))
 
 
 @pytest.mark.parametrize(
