@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from copy import deepcopy
 from gettext import NullTranslations
 
@@ -16,7 +17,7 @@ class Shouting(NullTranslations):
     """A language in which every template is in capitals, and its places are not."""
 
     def gettext(self, message: str) -> str:
-        return message.upper().replace("{SENDER}", "{sender}").replace("{N}", "{n}").replace("{WHO}", "{who}")
+        return re.sub(r"\{\w+\}", lambda place: place[0].lower(), message.upper())
 
     def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
         return self.gettext(msgid1 if n == 1 else msgid2)
