@@ -89,7 +89,8 @@ def fault(seen: Seen) -> str:
     """Why the list's answers cannot be relied on; '' where they can."""
     if seen.listed is None or seen.unlisted is None:
         return seen.why
-    for answer in (seen.listed, seen.unlisted, *((seen.answer,) if seen.answer else ())):
+    answers = [one for one in (seen.listed, seen.unlisted, seen.answer) if one]
+    for answer in answers:
         if not answer.settled:
             return answer.why
         for address in answer.addresses:

@@ -109,6 +109,16 @@ class _Query(spf.query):  # type: ignore[misc]
                 raise spf.PermError(f"Void lookup limit of {spf.MAX_VOID_LOOKUPS} exceeded")
         return found
 
+    def validated_ptrs(self) -> list[str]:
+        """RFC 7208 5.5: a name whose address cannot be looked up is left out; the library gives up over it."""
+        return [name for name in self.dns_ptr(self.i)[: spf.MAX_PTR] if self._leads_back(name)]
+
+    def _leads_back(self, name: str) -> bool:
+        try:
+            return bool(self.cidrmatch(self.dns_a(name, self.A), self.cidrmax))
+        except spf.TempError:
+            return False
+
 
 def judged_record(seen: Seen) -> Checked:
     """`spf-record`: exactly one, with Microsoft's include, by itself."""

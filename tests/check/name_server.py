@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dnslib import AAAA, CNAME, MX, PTR, QTYPE, RCODE, RR, TXT, A, DNSRecord
+from dnslib import AAAA, CNAME, MX, PTR, QTYPE, RCODE, RR, TXT, A, DNSLabel, DNSRecord
 from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
 
 Zone = Mapping[str, Any]
@@ -15,7 +16,7 @@ Zone = Mapping[str, Any]
 
 class _Answers(BaseResolver):  # type: ignore[misc]
     def __init__(self, zone: Zone) -> None:
-        self.zone = {name.lower().rstrip("."): records for name, records in zone.items()}
+        self.zone = {str(DNSLabel(name.lower())).rstrip("."): records for name, records in zone.items()}
         self.asked: list[tuple[str, str]] = []
 
     def resolve(self, request: Any, handler: Any) -> Any:
@@ -75,7 +76,10 @@ def name_server(zone: Zone) -> Iterator[NameServer]:
         raise OSError("no port is free for both UDP and TCP")
     for server in (udp, tcp):
         server.server.handle_error = lambda *_: None
-        server.start_thread()
+        server.thread = threading.Thread(
+            target=server.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+        server.thread.start()
     try:
         yield NameServer(port, answers)
     finally:

@@ -1,4 +1,4 @@
-"""The test suite of RFC 7208, release 2014.04, as pyspf's source package has it, with its zones served by a real name server.
+"""The test suite of RFC 7208, release 2014.04, as pyspf's source package has it; a real name server has its zones.
 
 Its licence stands beside it. Where a zone says TIMEOUT, the server answers SERVFAIL: both are a temporary error.
 """
@@ -21,21 +21,18 @@ CASES = [(one["zonedata"], name, case) for one in SUITE for name, case in one["t
 
 
 def zone_of(data: dict[str, list[Any]]) -> dict[str, Any]:
-    """The suite's records; SPF's own type (99) stands for TXT too, unless TXT is said (see the suite's head)."""
+    """The suite's records; SPF's own type (99) stands for TXT too, unless TXT is said (see the suite's head).
+
+    A text without a single string cannot be in DNS: it is left out.
+    """
     zone: dict[str, Any] = {}
     for name, records in data.items():
-        if "TIMEOUT" in records:
-            timed_out = [one for one in records if one != "TIMEOUT"]
-            if not timed_out:
-                zone[name] = "servfail"
-                continue
-            records = timed_out  # noqa: PLW2901
-        pairs = [pair for one in records for pair in one.items()]
+        pairs = [pair for one in records if one != "TIMEOUT" for pair in one.items()]
         if not any(kind == "TXT" for kind, _ in pairs):
             pairs += [("TXT", value) for kind, value in pairs if kind == "SPF"]
-        zone[name] = [(kind, value) for kind, value in pairs if kind != "SPF" and value not in ("NONE", "TIMEOUT")]
-        if any(value == "TIMEOUT" for _, value in pairs) and not zone[name]:
-            zone[name] = "servfail"
+        served = [(kind, value) for kind, value in pairs if kind != "SPF" and value not in ("NONE", "TIMEOUT", [])]
+        silent = "TIMEOUT" in records or any(value == "TIMEOUT" for _, value in pairs)
+        zone[name] = "servfail" if silent and not served else served
     return zone
 
 
