@@ -8,7 +8,7 @@ from html import escape
 
 from relayprobe.report.visible import visible
 
-EMPTY = frozenset(("meta", "br", "wbr"))
+EMPTY = frozenset(("meta", "br", "wbr", "input", "link"))
 
 
 class Html(str):
