@@ -11,14 +11,16 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from relayprobe.check import ports
 from relayprobe.check.checked import Checked
+from relayprobe.check.local import clock
 from relayprobe.check.mx import Exchangers, mail_exchangers
 from relayprobe.check.names import LISTS, SELECTORS, address_checks, domain_checks
 from relayprobe.check.resolver import Resolver
-from relayprobe.check.talk import Heard, Target, walk
+from relayprobe.check.talk import Heard, Target, families, walk
 from relayprobe.check.verdicts import SiteVerdict, verdicts
 from relayprobe.office365.endpoints import ENDPOINTS
 from relayprobe.office365.modes import Mode
@@ -31,6 +33,9 @@ Told = Callable[[str, int, int], None]
 
 Extra = Callable[[ssl.SSLContext, Resolver], Awaitable[tuple[Checked, ...]]]
 """A look besides; it has its own checks as the answer."""
+
+AtMx = Callable[[Target, ssl.SSLContext, Resolver], Awaitable[tuple[Checked, ...]]]
+"""A look besides, at the MX endpoint."""
 
 MARGIN = 1.0
 """Seconds of the run's time that are left for judging."""
@@ -58,7 +63,7 @@ class Asked:
     selectors: tuple[str, ...] = SELECTORS
     lists: tuple[str, ...] = LISTS
     extras: Mapping[str, Extra] | None = None
-    at_mx: Mapping[str, Callable[[Target, ssl.SSLContext, Resolver], Awaitable[tuple[Checked, ...]]]] | None = None
+    at_mx: Mapping[str, AtMx] | None = None
     earlier: tuple[tuple[float, tuple[str, ...]], ...] = ()
 
 
@@ -179,11 +184,12 @@ class _Looks:
         public = ports.judged_public(self.heard, self._asked.public_ip, self._asked.earlier)
         found = dict(self._found)
         domain, address = found.pop("domain", ()), found.pop("address", ())
-        return (*seen, public, *domain, *address, *(one for more in found.values() for one in more))
+        others = (one for more in found.values() for one in more)
+        return (*seen, public, *domain, *address, *others, clock(self.heard, datetime.now(UTC)))
 
     def _dialogues(self, target: Target) -> list[asyncio.Task[Any]]:
         tasks = []
-        for family in ("ipv4", "ipv6"):
+        for family in families(target.host):
             heard = Heard(target, family)
             self.heard.append(heard)
             look = walk(heard, self._resolver, self._context, self._asked.patience)

@@ -179,18 +179,21 @@ async def walk(
         heard.seconds["connect"] = loop.time() - began
 
 
-async def _addresses(heard: Heard, resolver: Resolver) -> tuple[str, ...]:
-    host, version = heard.target.host.strip("[]"), 4 if heard.family == "ipv4" else 6
+def families(host: str) -> tuple[Family, ...]:
+    """Those that a host may be looked at over: an address has but one."""
     try:
-        literal = ipaddress.ip_address(host)
+        return ("ipv4",) if ipaddress.ip_address(host).version == 4 else ("ipv6",)
     except ValueError:
-        pass
-    else:
-        heard.reached = "unreachable" if literal.version == version else "no-address"
-        return (host,) if literal.version == version else ()
+        return "ipv4", "ipv6"
+
+
+async def _addresses(heard: Heard, resolver: Resolver) -> tuple[str, ...]:
+    host = heard.target.host
+    if families(host) == (heard.family,):
+        return (host,)
     if host == "localhost":
-        return ("127.0.0.1",) if version == 4 else ("::1",)
-    answer = await resolver.ask(host, "A" if version == 4 else "AAAA")
+        return ("127.0.0.1",) if heard.family == "ipv4" else ("::1",)
+    answer = await resolver.ask(host, "A" if heard.family == "ipv4" else "AAAA")
     if not answer.addresses:
         heard.reached, heard.why = "no-address" if answer.settled else "no-name", answer.why
         if answer.outcome == "no-name":
