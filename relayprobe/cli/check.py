@@ -251,7 +251,7 @@ def _envelope(
         mail = envelope.Envelope(sender, to, "inside" if inside else "outside")
         return (envelope.judged(await envelope.look(mail, target, context, resolver, patience)),)
 
-    return {"dry-run": look}
+    return {f"dry-run:{'inside' if inside else 'outside'}": look}
 
 
 _ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
