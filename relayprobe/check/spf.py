@@ -75,7 +75,10 @@ async def evaluate(resolver: Resolver, address: str, sender: str, helo: str) -> 
         return asyncio.run_coroutine_threadsafe(resolver.ask(name, kind), loop).result()
 
     query = _Query(ask, address, sender, helo)
-    result, _, why = await asyncio.to_thread(query.check)
+    try:
+        result, _, why = await asyncio.to_thread(query.check)
+    except Exception as error:  # the library meets whatever somebody has published
+        return Evaluated("temperror", type(error).__name__, query.lookups, query.void_lookups)
     return Evaluated(cast("Result", result), str(why), query.lookups, query.void_lookups)
 
 
