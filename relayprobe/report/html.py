@@ -25,6 +25,7 @@ from relayprobe.report.style import STYLE
 from relayprobe.report.text import ANSWER_STAGES, MODE_NAMES, SEVERITIES, WAY_NAMES, event_parts
 from relayprobe.report.unseen import unseen
 from relayprobe.report.visible import visible, visible_line
+from relayprobe.tongue import ENGLISH, Tongue
 from relayprobe.wire.codec import from_object
 from relayprobe.wire.events import Body, Event, TlsHello
 from relayprobe.wire.message import header
@@ -43,7 +44,7 @@ SLOW = 1.0
 """Seconds between two lines that stand out."""
 
 _POLICY = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
-_LEGEND = (
+LEGEND = (
     "\u2192 the device speaks, \u2190 {} answers, \u00b7 what happened beside that. Lines marked TLS went in TLS. "
     "Times are in seconds."
 )
@@ -85,23 +86,23 @@ def report_html(
     served = "relayprobe" if session.source in ("live", "export") else "the server"
     body = el(
         "body",
-        el("header", el("h1", f"Session {session.id}{peer}"), _facts(session, advice)),
+        el("header", el("h1", f"Session {session.id}{peer}"), facts_of(session, advice)),
         el(
             "main",
             [el("p", prose(remark), class_="remark") for remark in remarks],
             [el("p", el("strong", "Not seen: "), prose(sentence), class_="remark") for sentence in unseen(session)],
-            _findings(session, findings),
-            _verdicts(verdicts, findings),
-            _advice(advice),
+            findings_section(session, findings),
+            verdicts_section(verdicts, findings),
+            advice_section(advice),
             el(
                 "section",
                 el("h2", "The dialogue"),
-                el("p", prose(_LEGEND.format(served)), class_="doubt"),
-                _dialogue(session.events, _marks(findings), served),
+                el("p", prose(LEGEND.format(served)), class_="doubt"),
+                dialogue(session.events, marks_of(findings), served),
                 id="dialogue",
             ),
-            _hellos(session),
-            _sent_on(sent_on),
+            hellos_section(session),
+            sent_on_section(sent_on),
         ),
         el(
             "footer",
@@ -111,7 +112,7 @@ def report_html(
     return f"<!DOCTYPE html>\n{el('html', head, body, lang='en')}\n"
 
 
-def _facts(session: Session, advice: Advice) -> Html:
+def facts_of(session: Session, advice: Advice, tongue: Tongue = ENGLISH) -> Html:
     """What the session was, at a glance."""
     login = session.login
     told = {
@@ -136,7 +137,7 @@ def _some(addresses: Sequence[str]) -> str | None:
 # What was found
 
 
-def _findings(session: Session, findings: Sequence[Finding]) -> Html:
+def findings_section(session: Session, findings: Sequence[Finding], tongue: Tongue = ENGLISH) -> Html:
     serious = [finding for finding in findings if finding.severity != "note"]
     notes = [finding for finding in findings if finding.severity == "note"]
     refused = [
@@ -205,7 +206,7 @@ def _at(event: int) -> Html:
 # What follows from it
 
 
-def _verdicts(verdicts: Sequence[Verdict], findings: Sequence[Finding]) -> Html:
+def verdicts_section(verdicts: Sequence[Verdict], findings: Sequence[Finding], tongue: Tongue = ENGLISH) -> Html:
     said = {finding.rule.id for finding in findings if finding.severity != "note"}
     rows = []
     for verdict in verdicts:
@@ -252,7 +253,7 @@ def _rules(rules: Iterable[str], findings: Sequence[Finding]) -> Html:
     return together(*(together(", " if at else None, link) for at, link in enumerate(links)))
 
 
-def _advice(advice: Advice) -> Html:
+def advice_section(advice: Advice, tongue: Tongue = ENGLISH) -> Html:
     verb = "Send" if advice.way == "relayprobe" else "Use"
     labels = [*advice.settings, *(label for label in advice.fields if label not in advice.settings)]
     rows = [
@@ -287,7 +288,7 @@ def _advice(advice: Advice) -> Html:
 # The dialogue
 
 
-def _marks(findings: Sequence[Finding]) -> dict[int, list[Finding]]:
+def marks_of(findings: Sequence[Finding]) -> dict[int, list[Finding]]:
     marks: dict[int, list[Finding]] = {}
     for finding in findings:
         for evidence in finding.evidence[:MARKED]:
@@ -295,12 +296,13 @@ def _marks(findings: Sequence[Finding]) -> dict[int, list[Finding]]:
     return marks
 
 
-def _dialogue(
+def dialogue(
     events: Iterable[Event],
     marks: Mapping[int, Sequence[Finding]],
     server: str,
     client: str = "the device",
     anchors: bool = True,
+    tongue: Tongue = ENGLISH,
 ) -> Html:
     """Line by line, with who speaks, when, and what was found there."""
     rows, before = [], 0.0
@@ -354,7 +356,7 @@ def _header(body: Body) -> list[Html]:
 # TLS, and the way on
 
 
-def _hellos(session: Session) -> Html | None:
+def hellos_section(session: Session, tongue: Tongue = ENGLISH) -> Html | None:
     if not session.hellos:
         return None
     return el(
@@ -390,7 +392,7 @@ def _hello(event: int, sent: TlsHello) -> Html:
     return el("dl", [el("div", el("dt", name), el("dd", said)) for name, said in told.items() if said], class_="hello")
 
 
-def _sent_on(mails: Sequence[Mapping[str, Any]]) -> Html | None:
+def sent_on_section(mails: Sequence[Mapping[str, Any]], tongue: Tongue = ENGLISH) -> Html | None:
     if not mails:
         return None
     return el("section", el("h2", "What the relay did"), [_mail(mail) for mail in mails], id="relay")
@@ -435,7 +437,7 @@ def _attempt(number: int, attempt: Mapping[str, Any]) -> Html:
         el("p", el("strong", "Reply: "), el("code", attempt["reply"], dir="ltr")) if attempt["reply"] else None,
         _meaning(attempt["reply"]) if attempt["reply"] else None,
         [el("p", el("strong", "Put right: "), prose(repair["says"]), _times(repair)) for repair in attempt["repairs"]],
-        _dialogue(map(from_object, attempt["dialogue"]), {}, "the other side", "relayprobe", anchors=False)
+        dialogue(map(from_object, attempt["dialogue"]), {}, "the other side", "relayprobe", anchors=False)
         if attempt["dialogue"]
         else None,
         class_="attempt",

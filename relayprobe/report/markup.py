@@ -8,7 +8,7 @@ from html import escape
 
 from relayprobe.report.visible import visible
 
-EMPTY = frozenset(("meta", "br", "wbr"))
+EMPTY = frozenset(("meta", "br", "wbr", "input", "link"))
 
 
 class Html(str):
@@ -17,7 +17,7 @@ class Html(str):
     __slots__ = ()
 
 
-Child = str | Iterable[str] | None
+Child = str | Iterable[str | Iterable[str] | None] | None
 
 
 def el(tag: str, /, *children: Child, **attributes: str | None) -> Html:

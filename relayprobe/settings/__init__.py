@@ -33,6 +33,7 @@ from relayprobe.settings.kinds import (
     SmtpAuth,
 )
 from relayprobe.settings.relay import RelaySettings, RewriteSettings, RouteSettings
+from relayprobe.settings.web import WebSettings
 
 
 class SettingsError(Exception):
@@ -128,6 +129,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
+    web: WebSettings = WebSettings()
 
     @model_validator(mode="after")
     def _routes_fit(self) -> Self:
