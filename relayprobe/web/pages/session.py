@@ -123,9 +123,20 @@ def _ways(request: Request, row: Row) -> Html:
         el("a", tongue("Message {n}", n=number), href=link(request, f"/sessions/{row.id}/messages/{number}"))
         for number in range(1, min(row.messages, 20) + 1)
     ]
+    parts = [
+        el("a", tongue(name), href=f"#{part}")
+        for part, name in (
+            ("dialogue", said("Dialogue")),
+            ("verdicts", said("Verdicts")),
+            ("settings", said("Settings")),
+        )
+    ]
     device = el("a", tongue("History of the device"), href=link(request, f"/devices/{host_of(row.peer)}"))
     return el(
-        "nav", el("ul", [el("li", one) for one in (device, *links)]), class_="ways", aria_label=tongue("This session")
+        "nav",
+        el("ul", [el("li", one) for one in (*parts, device, *links)]),
+        class_="ways",
+        aria_label=tongue("This session"),
     )
 
 

@@ -178,14 +178,15 @@ def _row(request: Request, row: Row) -> Html:
             tongue(rule.title) if rule else (first or tongue("nothing")),
             el("small", " ", tongue.counted("and {n} more", "and {n} more", more)) if more > 0 else None,
         ),
-        el("td", _tls(tongue, row.tls)),
+        el("td", _tls(tongue, row.tls), data_label=tongue("TLS") if row.tls else None),
         el(
             "td",
             row.users[0] if row.users else None,
             el("br") if row.users else None,
             el("small", _login(tongue, row.login)),
+            data_label=tongue("Login"),
         ),
-        el("td", row.senders[0] if row.senders else None),
+        el("td", row.senders[0] if row.senders else None, data_label=tongue("Sender") if row.senders else None),
         el("td", tongue(verdict), class_=f"word {style}"),
         data_row="",
     )

@@ -51,7 +51,7 @@
     const busy = () => scrollY > 300 || rows.contains(document.activeElement) || rows.querySelector("input:checked, tr.here");
     const look = seldom(async () => { if (busy()) news.hidden = false; else await show(); }, 1000);
     news.addEventListener("click", () => { show(); scrollTo({ top: 0 }); });
-    listen("", { sessions: look, open: look, missed: look });
+    listen("", { sessions: look, connected: look, missed: look });
   };
 
   // An open session: its new lines are put below those that are there.
@@ -79,7 +79,9 @@
     for (const time of within.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       time.title = time.title || `${time.textContent} UTC`;
-      time.textContent = at.toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "medium" });
+      const two = (number) => String(number).padStart(2, "0");
+      const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+      time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
     }
   };
 
