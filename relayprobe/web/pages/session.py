@@ -22,6 +22,7 @@ from relayprobe.web.hub import Open
 from relayprobe.web.links import link
 from relayprobe.web.pages.frame import page
 
+PARTS = (("dialogue", said("Dialogue")), ("verdicts", said("Verdicts")), ("settings", said("Settings")))
 FORMS = (
     ("report.html", said("Report (HTML)")),
     ("report.html?anonymous=1", said("Report without names")),
