@@ -112,7 +112,7 @@ def test_a_request_is_answered_as_it_should_be(server: Serving, case: Case) -> N
         assert answer.json()["detail"]
 
 
-LISTED = sorted({re.sub(r"\{\w+\}", "aa00000001", one.path) for one in OPERATIONS} | {"/", "/nowhere", "/sign-out"})
+LISTED = sorted({re.sub(r"\{\w+\}", "aa00000001", one.path) for one, _ in OPERATIONS} | {"/", "/nowhere", "/sign-out"})
 
 
 @pytest.mark.parametrize("path", LISTED)
@@ -379,7 +379,7 @@ def test_a_certificate_alone_is_not_enough(tmp_path: Path) -> None:
         pass
     with Serving(tmp_path / "data", **pair) as server:
         assert server.web.address.startswith("https://127.0.0.1:")
-        assert server.ask("/api/v1/sessions").status_code == 200
+        assert server.ask("/api/v1/rules").status_code == 200
     key.chmod(0o644)
     with pytest.raises(WebError, match="chmod 600"), Serving(tmp_path / "data", **pair):
         pass
@@ -424,7 +424,7 @@ def test_a_token_is_made_anew_at_each_start(tmp_path: Path) -> None:
             links.append(server.web.link)
             word = server.web.link.partition("?token=")[2]
             assert len(word) >= 32
-            assert server.ask("/api/v1/sessions", token=word).status_code == 200
+            assert server.ask("/api/v1/rules", token=word).status_code == 200
             assert word not in server.web.address
     assert links[0].partition("=")[2] != links[1].partition("=")[2]
 
@@ -436,8 +436,8 @@ def test_a_token_that_was_given_is_not_shown(server: Serving) -> None:
 def test_a_token_from_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAYPROBE_WEB_TOKEN", "from-the-environment-0123")
     with Serving(tmp_path / "data") as server:
-        assert server.ask("/api/v1/sessions").status_code == 401
-        assert server.ask("/api/v1/sessions", token="from-the-environment-0123").status_code == 200
+        assert server.ask("/api/v1/rules").status_code == 401
+        assert server.ask("/api/v1/rules", token="from-the-environment-0123").status_code == 200
         assert "from-the-environment" not in server.web.link
 
 
