@@ -110,7 +110,7 @@ def explanation_object(
                 "meaning": tongue(normal.meaning),
                 "source": normal.source,
                 "seen": normal.seen or None,
-                "doubt": _or_none(normal.doubt, tongue),
+                "doubt": or_none(normal.doubt, tongue),
             }
             for normal in found.normal
         ],
@@ -157,16 +157,17 @@ def code_object(code: Code, written: str | None = None, tongue: Tongue = ENGLISH
         "vendor": code.vendor,
         "code": code.code,
         "text": tongue(code.text),
-        "about": _or_none(code.about, tongue),
+        "about": or_none(code.about, tongue),
         "smtp": smtp,
         "answers": [answer.line for answer in ANSWERS if smtp and answer.code == smtp],
         "rules": list(rules_meant(code.rules, RULES)),
         "source": code.source,
-        "doubt": _or_none(code.doubt, tongue),
+        "doubt": or_none(code.doubt, tongue),
     }
 
 
-def _or_none(text: str | None, tongue: Tongue) -> str | None:
+def or_none(text: str | None, tongue: Tongue) -> str | None:
+    """A text that may be missing."""
     return text if text is None else tongue(text)
 
 
@@ -272,12 +273,12 @@ def _answer_object(match: Match, tongue: Tongue) -> dict[str, Any]:
         "by": match.by,
         "stages": [answer.stage, *answer.also],
         "modes": list(answer.modes),
-        "only_at": _or_none(answer.only_at, tongue),
+        "only_at": or_none(answer.only_at, tongue),
         "meaning": tongue(answer.meaning),
         "fix": tongue(answer.fix),
         "retry": answer.retry,
         "rules": [rule.id for rule in rules_behind(answer)],
         "source": answer.source,
         "seen": answer.seen or None,
-        "doubt": _or_none(answer.doubt, tongue),
+        "doubt": or_none(answer.doubt, tongue),
     }
