@@ -31,6 +31,7 @@ from relayprobe.capture.recorder import Onlooker, Recorder
 from relayprobe.capture.smtp import Limits, PatientSMTP
 from relayprobe.capture.tap import Tap
 from relayprobe.capture.waits import Waits
+from relayprobe.dossier.summary import summary
 from relayprobe.store import Row, Store, free
 from relayprobe.wire.events import Credentials, Event
 from relayprobe.wire.session import Session, Site, session_of
@@ -489,22 +490,6 @@ def _user(events: Sequence[Event]) -> str | None:
     named = (e.user for e in reversed(events) if isinstance(e, Credentials) and e.user)
     user = next(named, None)
     return user.lower() if user else None
-
-
-def summary(row: Row, session: Session, findings: Sequence[Finding]) -> Row:
-    """The line by which a session is found again."""
-    users = dict.fromkeys(a.user for a in session.auths if a.user)
-    senders = dict.fromkeys(e.sender for e in session.envelopes if e.sender)
-    return replace(
-        row,
-        ended=row.started + (session.closed.at if session.closed else 0.0),
-        users=tuple(users),
-        senders=tuple(senders),
-        findings=tuple(f.rule.id for f in findings),
-        worst=next((s for s in ("error", "warning", "note") if any(f.severity == s for f in findings)), None),
-        messages=len(session.messages),
-        octets=sum(m.body.size for m in session.messages),
-    )
 
 
 def handed_sockets(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:

@@ -226,8 +226,9 @@ def _writer(config: Path | None, data: Path | None, *, update: bool) -> Iterator
 
 
 def _write(store: Store, row: Row, judgement: Judgement) -> None:
-    worst = judgement.findings[0].severity if judgement.findings else None
-    store.begin(replace(row, findings=tuple(finding.rule.id for finding in judgement.findings), worst=worst))
+    from relayprobe.dossier.summary import summary
+
+    store.begin(replace(summary(row, judgement.session, judgement.findings), ended=row.ended))
 
 
 class Tally:

@@ -32,6 +32,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @option("--since", metavar="TIME", help="Begun since: 2h, 3d, 2026-11-24 or 2026-11-24T10:00.")
 @option("--user", metavar="TEXT", help="With a login whose user name holds this.")
 @option("--sender", metavar="TEXT", help="With a sender that holds this.")
+@option("--recipient", metavar="TEXT", help="With a recipient that holds this.")
+@option("--code", metavar="CODE", help="With this reply, given or to be expected: 535, 5.7.3, or both.")
+@option("--until", metavar="TIME", help="Begun before.")
 @option("--refused", is_flag=True, help="In which the relay did not let the device send.")
 @option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 def command(
@@ -45,13 +48,25 @@ def command(
     since: str | None,
     user: str | None,
     sender: str | None,
+    recipient: str | None,
+    code: str | None,
+    until: str | None,
     refused: bool,
     limit: int,
 ) -> None:
     """List captured sessions, newest first."""
     from relayprobe.store import Filter
 
-    wanted = Filter(peer=peer, finding=finding, since=moment(since) if since else None, user=user, sender=sender)
+    wanted = Filter(
+        peer=peer,
+        finding=finding,
+        since=moment(since, "--since") if since else None,
+        user=user,
+        sender=sender,
+        recipient=recipient,
+        code=code,
+        until=moment(until, "--until") if until else None,
+    )
     with archive(config, data) as stored:
         matching = (row for row in stored.sessions(wanted) if not refused or _was_refused(stored, row))
         rows = list(islice(matching, limit))
@@ -79,11 +94,11 @@ def _was_refused(stored: Archive, row: Row) -> bool:
     return any(words in event for event in stored.events(row.id) for words in NOT_LET_IN)
 
 
-def moment(text: str) -> float:
+def moment(text: str, option: str = "--since") -> float:
     """Unix time of `2h` ago, or of a date and time as ISO 8601 writes it, in local time."""
     if found := _AGO.fullmatch(text):
         return time.time() - int(found[1]) * _SECONDS[found[2]]
     try:
         return datetime.datetime.fromisoformat(text).timestamp()
     except ValueError:
-        fail(f"--since {text!r} is no time: write 30m, 2h, 3d, 2026-11-24 or 2026-11-24T10:00")
+        fail(f"{option} {text!r} is no time: write 30m, 2h, 3d, 2026-11-24 or 2026-11-24T10:00")

@@ -24,6 +24,12 @@ def row_object(row: Row) -> dict[str, Any]:
         "users": list(row.users),
         "senders": list(row.senders),
         "octets": row.octets,
+        "recipients": list(row.recipients),
+        "codes": list(row.codes),
+        "tls": row.tls or None,
+        "login": row.login or None,
+        "device": row.device or None,
+        "verdict": row.verdict or None,
     }
 
 

@@ -1,12 +1,13 @@
 """Sessions on disk, found again: `Store` writes them, `Archive` reads them, `Retention` says how long they are kept."""
 
-from relayprobe.store.archive import Archive, Filter
+from relayprobe.store.archive import Archive, Page, Seen
 from relayprobe.store.errors import StoreDamaged, StoreError, StoreFull
 from relayprobe.store.folder import BodyFile, free
 from relayprobe.store.mail import Attempt, Mail, Recipient, Text
 from relayprobe.store.queue import Spool
 from relayprobe.store.retention import Retention
 from relayprobe.store.row import Row, host_of
+from relayprobe.store.sought import Filter
 from relayprobe.store.writer import Store
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "BodyFile",
     "Filter",
     "Mail",
+    "Page",
     "Recipient",
     "Retention",
     "Row",
+    "Seen",
     "Spool",
     "Store",
     "StoreDamaged",

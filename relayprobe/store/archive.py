@@ -7,10 +7,9 @@ the writer from emptying its log. Of a damaged database whatever can be read is 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -20,29 +19,35 @@ from relayprobe.store.errors import StoreError, in_words
 from relayprobe.store.folder import body_path, read_body
 from relayprobe.store.reading import Reading
 from relayprobe.store.row import SESSION_ID, Row, host_of
+from relayprobe.store.sought import Filter, conditions
 
 _COLUMNS = (
-    "id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets"  # as Row has them
+    "id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets, recipients, "
+    "codes, tls, login, device, verdict"  # as Row has them
 )
 _PAGE = 500  # rows read at once
 _CANDIDATES = 5
 
-Test = Callable[[Row], bool]
+ALL = Filter()
+
+_CURSOR = re.compile(r"\d{1,11}(\.\d{1,9})?-[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which sessions are wanted: those to which all that is given applies.
+class Page:
+    """A page of the list, newest first. `next`: where the next one begins, None at the end."""
 
-    `peer` is a host, `host:port`, or a network (`192.168.1.0/24`); `finding` the id of a rule; `since` Unix time in
-    seconds; `user` and `sender` a part of a name, in whatever case.
-    """
+    rows: tuple[Row, ...]
+    next: str | None
 
-    peer: str | None = None
-    finding: str | None = None
-    since: float | None = None
-    user: str | None = None
-    sender: str | None = None
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A device: its host, how many sessions it had, when the last began, and what that was."""
+
+    host: str
+    sessions: int
+    last: Row
 
 
 class Archive:
@@ -73,13 +78,42 @@ class Archive:
 
     # Sessions
 
-    def sessions(
-        self, wanted: Filter = Filter(), limit: int | None = None, *, oldest_first: bool = False
-    ) -> Iterator[Row]:
+    def sessions(self, wanted: Filter = ALL, limit: int | None = None, *, oldest_first: bool = False) -> Iterator[Row]:
         """The sessions wanted, newest first. Raises StoreError at once for a network that is none."""
-        where, values, tests = _conditions(wanted)
-        rows = self._pages(where, values, oldest_first=oldest_first)
-        return islice((row for row in rows if all(test(row) for test in tests)), limit)
+        if wanted == ALL:
+            rows = self._pages("1", [], oldest_first=oldest_first)
+        else:
+            where, values = conditions(wanted)
+            rows = self._found(where, values, oldest_first=oldest_first)
+        return islice(rows, limit)
+
+    def page(self, wanted: Filter, limit: int, cursor: str | None = None) -> Page:
+        """A page of the sessions wanted, newest first. Raises StoreError for a network or a cursor that is none."""
+        where, values = conditions(wanted)
+        if cursor is not None:
+            started, _, id = cursor.partition("-")
+            if not _CURSOR.fullmatch(cursor):
+                raise StoreError(f"{cursor!r} is no cursor: take `next` of the answer before as it is")
+            where, values = f"{where} AND (started, id) < (?, ?)", [*values, float(started), id]
+        rows = self._one_page(where, values, limit + 1)
+        more = rows[limit - 1] if len(rows) > limit else None
+        return Page(tuple(rows[:limit]), f"{more.started!r}-{more.id}" if more is not None else None)
+
+    def history(self, host: str, limit: int) -> list[Row]:
+        """The last sessions of a host, newest last."""
+        return self._rows("host = ?", [host_of(host), limit], "ORDER BY started DESC, id DESC LIMIT ?")[::-1]
+
+    def devices(self, limit: int) -> list[Seen]:
+        """The hosts that were there last, the newest first."""
+        found = self._select(
+            "SELECT host, count(*), max(started) AS last FROM sessions GROUP BY host ORDER BY last DESC LIMIT ?",
+            [limit],
+        )
+        seen = []
+        for host, count, last in found:
+            rows = self._rows("host = ? AND started = ?", [host, last], "ORDER BY id DESC LIMIT 1")
+            seen += [Seen(str(host), int(count), row) for row in rows]
+        return seen
 
     def count(self) -> int:
         """How many sessions there are."""
@@ -139,6 +173,25 @@ class Archive:
                 return
             after = keys[-1]
 
+    def _found(self, where: str, values: list[Any], *, oldest_first: bool) -> Iterator[Row]:
+        """All rows that a search finds, read page by page."""
+        beyond, order = (">", "ASC") if oldest_first else ("<", "DESC")
+        after: tuple[float, str] = (float("-inf"), "") if oldest_first else (float("inf"), "")
+        while True:
+            rows = self._one_page(f"{where} AND (started, id) {beyond} (?, ?)", [*values, *after], _PAGE, order)
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].started, rows[-1].id
+
+    def _one_page(self, where: str, values: list[Any], limit: int, order: str = "DESC") -> list[Row]:
+        keys = f"SELECT started AS at, id AS key FROM sought WHERE {where} ORDER BY started {order}, id {order} LIMIT ?"
+        records = self._select(
+            f"SELECT {_COLUMNS} FROM ({keys}) JOIN sessions ON id = key ORDER BY at {order}, key {order}",
+            [*values, limit],
+        )
+        return [row for record in records if (row := _row(record)) is not None]
+
     def _undamaged(self, where: str, values: list[Any], id: str) -> list[Any]:
         try:
             return self._select(f"SELECT {_COLUMNS} FROM sessions WHERE ({where}) AND id = ?", [*values, id])
@@ -192,7 +245,8 @@ class Archive:
 
 def _row(record: tuple[Any, ...]) -> Row | None:
     """The row, or None for one that a damaged page made up."""
-    id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets = record
+    id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets, *more = record
+    recipients, codes, tls, login, device, verdict = more
     try:
         return Row(
             id=str(id),
@@ -207,6 +261,12 @@ def _row(record: tuple[Any, ...]) -> Row | None:
             worst=worst,
             messages=int(messages),
             octets=int(octets),
+            recipients=_names(recipients),
+            codes=_names(codes),
+            tls=str(tls),
+            login=str(login),
+            device=str(device),
+            verdict=str(verdict),
         )
     except (TypeError, ValueError):
         return None
@@ -214,50 +274,3 @@ def _row(record: tuple[Any, ...]) -> Row | None:
 
 def _names(text: str) -> tuple[str, ...]:
     return () if text == "[]" else tuple(json.loads(text))
-
-
-def _conditions(wanted: Filter) -> tuple[str, list[Any], list[Test]]:
-    """A filter as SQL with its values, and the tests that SQL cannot do."""
-    where, values, tests = ["1"], list[Any](), list[Test]()
-    if wanted.since is not None:
-        where.append("started >= ?")
-        values.append(wanted.since)
-    if wanted.finding is not None:
-        where.append("instr(findings, ?)")
-        values.append(json.dumps(wanted.finding))  # with its quotes: no rule's id is taken for a part of another's
-    if wanted.peer is not None:
-        if "/" in wanted.peer:
-            tests.append(_in_network(wanted.peer))
-        elif _names_port(wanted.peer):
-            where.append("peer = ?")
-            values.append(wanted.peer)
-        else:
-            where.append("host = ?")
-            values.append(host_of(wanted.peer))
-    if wanted.user is not None:
-        user = wanted.user.casefold()
-        tests.append(lambda row: any(user in each.casefold() for each in row.users))
-    if wanted.sender is not None:
-        sender = wanted.sender.casefold()
-        tests.append(lambda row: any(sender in each.casefold() for each in row.senders))
-    return " AND ".join(where), values, tests
-
-
-def _names_port(peer: str) -> bool:
-    return "]:" in peer or peer.count(":") == 1
-
-
-def _in_network(text: str) -> Test:
-    try:
-        network = ip_network(text.strip(), strict=False)
-    except ValueError as error:
-        raise StoreError(f"{text!r} is not a network ({error}): write it like 192.168.1.0/24") from error
-
-    @lru_cache(maxsize=4096)  # the same few devices come again and again
-    def belongs(host: str) -> bool:
-        try:
-            return ip_address(host) in network
-        except ValueError:
-            return False
-
-    return lambda row: belongs(host_of(row.peer))

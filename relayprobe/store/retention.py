@@ -147,6 +147,10 @@ def _forget(connection: sqlite3.Connection, folder: Path, keys: Sequence[_Key]) 
             for table in ("pieces", "bodies", "remains"):
                 connection.execute(f"DELETE FROM {table} WHERE session = ?", (id,))
             _forget_mails(connection, "session = ?", id)
+            connection.execute(
+                "DELETE FROM sought WHERE (started, id) IN (SELECT started, id FROM sessions WHERE rowid = ?)",
+                (number,),
+            )
             connection.execute("DELETE FROM sessions WHERE rowid = ?", (number,))
             gone += 1
     _unlink(files)  # after the commit: a file without its row is a stray, and goes when it is old

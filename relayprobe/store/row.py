@@ -17,6 +17,11 @@ class Row:
 
     `peer` is `host:port`, `[host]:port` for IPv6. `context` is JSON text: mode, imitate and site as they were at the
     time. `worst` is the worst severity among the findings, None without any. `octets` counts the messages' octets.
+
+    `codes`: the codes of refusals, as given and as Office 365 would give them: `535`, `5.7.3`. `tls`: the version,
+    `none` or `failed`. `login`: the mechanism of the last one, and how it went (`LOGIN refused`). `device`: as
+    recognised. `verdict`: whether the way that was meant works (`yes`, `risks`, `no`, `unseen`). Each is empty where it
+    is not known.
     """
 
     id: str
@@ -31,6 +36,12 @@ class Row:
     worst: str | None = None
     messages: int = 0
     octets: int = 0
+    recipients: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    tls: str = ""
+    login: str = ""
+    device: str = ""
+    verdict: str = ""
 
 
 @lru_cache(1024)  # devices come again and again

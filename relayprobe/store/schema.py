@@ -6,14 +6,16 @@ at the end of `MIGRATIONS`; those that were ever released are never changed.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from relayprobe.store.errors import StoreDamaged, StoreError, code_of, in_words
 from relayprobe.store.folder import DATABASE
+from relayprobe.store.sought import PUT_SOUGHT, sought
 
 Synchronous = Literal["NORMAL", "FULL"]
 Migration = Callable[[sqlite3.Connection], None]
@@ -83,9 +85,50 @@ def _2_spool(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS asked (name TEXT PRIMARY KEY, at REAL NOT NULL)")
 
 
+def _3_search(connection: sqlite3.Connection) -> None:
+    for column, default in (
+        ("recipients", "[]"),
+        ("codes", "[]"),
+        ("tls", ""),
+        ("login", ""),
+        ("device", ""),
+        ("verdict", ""),
+    ):
+        there = [name for _, name, *_ in connection.execute("PRAGMA table_info(sessions)")]
+        if column not in there:
+            connection.execute(f"ALTER TABLE sessions ADD COLUMN {column} TEXT NOT NULL DEFAULT '{default}'")
+    # What a search looks through: narrow, and in the order of the list, so that going through all of it is quick.
+    # host: its octets in hex, so that a network is a range. The others: in small letters, a line for each.
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS sought (
+            started REAL NOT NULL, id TEXT NOT NULL, host TEXT NOT NULL, users TEXT NOT NULL, senders TEXT NOT NULL,
+            recipients TEXT NOT NULL, codes TEXT NOT NULL, findings TEXT NOT NULL, peer TEXT NOT NULL,
+            PRIMARY KEY (started, id)) WITHOUT ROWID""")
+    old = connection.execute("SELECT started, id, peer, users, senders, findings FROM sessions")
+    for started, id, peer, users, senders, findings in old.fetchall():
+        put = (started, id, peer, *(_names(names) for names in (users, senders, "[]", "[]", findings)))
+        connection.execute(PUT_SOUGHT, sought(*put))
+    connection.execute("""
+        CREATE TABLE IF NOT EXISTS checks (
+            id TEXT PRIMARY KEY, at REAL NOT NULL, domain TEXT NOT NULL, addresses TEXT NOT NULL, record TEXT NOT NULL)
+        """)
+    connection.execute("CREATE INDEX IF NOT EXISTS checks_at ON checks (at)")
+
+
+def _names(text: Any) -> tuple[str, ...]:
+    """The names of a JSON list; none where the row is damaged."""
+    try:
+        names = json.loads(text)
+    except (TypeError, ValueError):
+        return ()
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+
 _COLUMNS = {
     "sessions": "id, started, ended, touched, peer, host, listener, context, users, senders, findings, worst, "
-    "messages, octets, purged",
+    "messages, octets, purged, recipients, codes, tls, login, device, verdict",
+    "sought": "started, id, host, users, senders, recipients, codes, findings, peer",
+    "checks": "id, at, domain, addresses, record",
     "pieces": "seq, session, events",
     "bodies": "session, n, head, large",
     "remains": "session, n, head",
@@ -98,7 +141,7 @@ _COLUMNS = {
 }
 """What the tables must have, for a damaged schema is met here and not at the first write."""
 
-MIGRATIONS: tuple[Migration, ...] = (_1_sessions, _2_spool)
+MIGRATIONS: tuple[Migration, ...] = (_1_sessions, _2_spool, _3_search)
 
 
 def open_to_write(folder: Path, synchronous: Synchronous) -> sqlite3.Connection:

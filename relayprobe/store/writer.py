@@ -29,6 +29,7 @@ from relayprobe.store.retention import Retention, Trim, sweep
 from relayprobe.store.row import SESSION_ID, Row, host_of
 from relayprobe.store.salvage import salvage
 from relayprobe.store.schema import Synchronous, open_to_read, open_to_write, transaction
+from relayprobe.store.sought import PUT_SOUGHT, sought_of
 from relayprobe.store.spool import Statement, has_text, put, recover
 
 LINGER = 0.25
@@ -42,13 +43,14 @@ _ROW = 512  # octets that a row is taken for in counting the backlog
 
 _PUT_ROW = """
     INSERT INTO sessions (id, touched, started, ended, peer, host, listener, context, users, senders, findings, worst,
-                          messages, octets)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                          messages, octets, recipients, codes, tls, login, device, verdict)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET
         touched = excluded.touched, started = excluded.started, ended = excluded.ended, peer = excluded.peer,
         host = excluded.host, listener = excluded.listener, context = excluded.context, users = excluded.users,
         senders = excluded.senders, findings = excluded.findings, worst = excluded.worst, messages = excluded.messages,
-        octets = excluded.octets"""
+        octets = excluded.octets, recipients = excluded.recipients, codes = excluded.codes, tls = excluded.tls,
+        login = excluded.login, device = excluded.device, verdict = excluded.verdict"""
 _TOUCH = """
     INSERT INTO sessions (id, touched, started, peer, host, listener, context, users, senders, findings, messages,
                           octets)
@@ -409,7 +411,9 @@ class Store:
                 raise in_words(error, self._folder) from error
         with transaction(self._connection):
             write = self._connection.executemany
-            write(_PUT_ROW, [_record(w.row, now) for _, w in each if w.row is not None])
+            rows = [w.row for _, w in each if w.row is not None]
+            write(_PUT_ROW, [_record(row, now) for row in rows])
+            write(PUT_SOUGHT, [sought_of(row) for row in rows])
             write(_TOUCH, [(id, now, now) for id, w in each if w.row is None])
             write(_PUT_PIECE, [(id, "\n".join(w.events)) for id, w in each if w.events])
             write(_PUT_LARGE, [(id, n) for id, w in each for n in w.large])
@@ -614,6 +618,12 @@ def _record(row: Row, now: float) -> tuple[object, ...]:
         row.worst,
         row.messages,
         row.octets,
+        json.dumps(row.recipients),
+        json.dumps(row.codes),
+        row.tls,
+        _storable(row.login),
+        _storable(row.device),
+        row.verdict,
     )
 
 

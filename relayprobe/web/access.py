@@ -51,7 +51,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     "Cache-Control": "no-store",
 }
@@ -233,7 +232,9 @@ class Guard:
             if request.method == "POST":
                 carried = request.headers.get("x-csrf") or form.get("csrf", "")
                 if not hmac.compare_digest(carried.encode(), request.state.csrf.encode()):
-                    return problem(request, 403, said("the form is too old: load the page again, and try once more")), receive
+                    return problem(
+                        request, 403, said("the form is too old: load the page again, and try once more")
+                    ), receive
             if path == "/sign-out" and request.method == "POST":
                 access.end(session)
                 return self._asked(request, 200, "out"), receive

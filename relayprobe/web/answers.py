@@ -50,8 +50,15 @@ def sign_in_page(request: Request, status: int, sign: Sign, password: bool, toke
             el(
                 "form",
                 el("label", tongue("Password"), for_="password"),
-                el("input", id="password", name="password", type="password", autocomplete="current-password",
-                   required="", autofocus=""),
+                el(
+                    "input",
+                    id="password",
+                    name="password",
+                    type="password",
+                    autocomplete="current-password",
+                    required="",
+                    autofocus="",
+                ),
                 el("button", tongue("Sign in"), type="submit"),
                 method="post",
                 action=link(request, "/sign-in"),
@@ -64,8 +71,8 @@ def sign_in_page(request: Request, status: int, sign: Sign, password: bool, toke
                 "p",
                 prose(
                     tongue(
-                        "Open the address that relayprobe printed when it started: it ends in `?token=` and a word that "
-                        "is new at each start."
+                        "Open the address that relayprobe printed when it started: it ends in `?token=` and a word "
+                        "that is new at each start."
                     )
                 ),
             )

@@ -15,7 +15,7 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from relayprobe import __version__
@@ -152,17 +152,23 @@ def _form(form: str, media: str, ending: str | None = None) -> Answer:
     def answer(house: House, request: Request) -> Response:
         more: dict[str, Any] = {}
         if form == "eml":
-            number = request.query_params.get("n", "1")
-            if not re.fullmatch(r"[1-9]\d{0,5}", number):
-                raise NotAsked(said("{n} is no number of a message: write 1 for the first", n=number))
-            more["message"] = int(number)
+            more["message"] = _number(request)
         if form == "bundle":
             more["with_messages"] = request.query_params.get("messages") in ("1", "true")
         return StreamingResponse(
-            iterate_in_threadpool(_kept_open(house, request, form, more)), media_type=media, headers=_file(request, ending)
+            iterate_in_threadpool(_kept_open(house, request, form, more)),
+            media_type=media,
+            headers=_file(request, ending),
         )
 
     return _looked_at_first(answer, form)
+
+
+def _number(request: Request) -> int:
+    number = request.query_params.get("n", "1")
+    if not re.fullmatch(r"[1-9]\d{0,5}", number):
+        raise NotAsked(said("{n} is no number of a message: write 1 for the first", n=number))
+    return int(number)
 
 
 def _looked_at_first(answer: Answer, form: str) -> Answer:
@@ -172,7 +178,9 @@ def _looked_at_first(answer: Answer, form: str) -> Answer:
         with house.archive() as stored:
             row = _row(stored, request)
             if form == "eml":
-                number = int(request.query_params.get("n", "1")) if request.query_params.get("n", "1").isdecimal() else 1
+                number = (
+                    int(request.query_params.get("n", "1")) if request.query_params.get("n", "1").isdecimal() else 1
+                )
                 if number > row.messages:
                     have = said("it has {n}", n=row.messages)
                     raise Missing(said("session {id} has no message {n}: {have}", id=row.id, n=number, have=have))
@@ -208,7 +216,7 @@ def _queue(house: House, request: Request) -> Response:
     from relayprobe.store.queue import Wanted
 
     limit = asked_limit(request.query_params)
-    mails = []
+    mails: list[dict[str, Any]] = []
     with house.spool() as spool:
         for mail in spool.mails(Wanted()):
             if len(mails) == limit:
@@ -258,9 +266,9 @@ def _retry_route(house: House, request: Request) -> Response:
 
 
 def _rules(house: House, request: Request) -> Response:
-    from relayprobe.report.manual import rule_object
+    from relayprobe.report.manual import manual_object
 
-    return JSONResponse({"rules": [rule_object(rule) for rule in RULES.values()]})
+    return JSONResponse({"rules": [manual_object(rule) for rule in RULES.values()]})
 
 
 def _checks(house: House, request: Request) -> Response:
@@ -344,33 +352,68 @@ def _never(house: House, request: Request) -> Response:
 _ONE = "/api/v1/sessions/{id}"
 OPERATIONS: tuple[Operation, ...] = (
     Operation("/api/v1/sessions", "Captured sessions, newest first.", _sessions, _FILTERS),
-    Operation(_ONE, "One session: events, findings, verdicts, advice, and what was sent on.",
-              _form("json", _JSON), _MODE | {"anonymous": "1: names and addresses are made up."}),
-    Operation(f"{_ONE}/transcript", "The dialogue and what was found, as text.", _form("text", _TEXT),
-              _MODE | {"anonymous": "1: names and addresses are made up."}, _TEXT),
+    Operation(
+        _ONE,
+        "One session: events, findings, verdicts, advice, and what was sent on.",
+        _form("json", _JSON),
+        _MODE | {"anonymous": "1: names and addresses are made up."},
+    ),
+    Operation(
+        f"{_ONE}/transcript",
+        "The dialogue and what was found, as text.",
+        _form("text", _TEXT),
+        _MODE | {"anonymous": "1: names and addresses are made up."},
+        _TEXT,
+    ),
     Operation(f"{_ONE}/findings", "What was found, and what follows from it.", _findings, _MODE),
-    Operation(f"{_ONE}/message.eml", "A message as it was captured.", _form("eml", "message/rfc822", ".eml"),
-              {"n": "Which one, from 1."}, "message/rfc822"),
-    Operation(f"{_ONE}/report.html", "The report, one file.", _form("html", "application/octet-stream", ".html"),
-              _MODE | {"anonymous": "1: names and addresses are made up."}, "application/octet-stream"),
-    Operation(f"{_ONE}/packets.pcapng", "The clear text as packets.",
-              _form("pcapng", "application/octet-stream", ".pcapng"),
-              {"anonymous": "1: names and addresses are made up."}, "application/octet-stream"),
-    Operation(f"{_ONE}/bundle", "All of it in one zip file.", _form("bundle", "application/zip", ".zip"),
-              _MODE | {"anonymous": "1: names and addresses are made up.", "messages": "1: with the messages."},
-              "application/zip"),
-    Operation("/api/v1/queue", "Mail that was accepted and is not delivered yet.", _queue,
-              {"limit": "How many, 1 to 500."}),
+    Operation(
+        f"{_ONE}/message.eml",
+        "A message as it was captured.",
+        _form("eml", "message/rfc822", ".eml"),
+        {"n": "Which one, from 1."},
+        "message/rfc822",
+    ),
+    Operation(
+        f"{_ONE}/report.html",
+        "The report, one file.",
+        _form("html", "application/octet-stream", ".html"),
+        _MODE | {"anonymous": "1: names and addresses are made up."},
+        "application/octet-stream",
+    ),
+    Operation(
+        f"{_ONE}/packets.pcapng",
+        "The clear text as packets.",
+        _form("pcapng", "application/octet-stream", ".pcapng"),
+        {"anonymous": "1: names and addresses are made up."},
+        "application/octet-stream",
+    ),
+    Operation(
+        f"{_ONE}/bundle",
+        "All of it in one zip file.",
+        _form("bundle", "application/zip", ".zip"),
+        _MODE | {"anonymous": "1: names and addresses are made up.", "messages": "1: with the messages."},
+        "application/zip",
+    ),
+    Operation(
+        "/api/v1/queue", "Mail that was accepted and is not delivered yet.", _queue, {"limit": "How many, 1 to 500."}
+    ),
     Operation("/api/v1/queue/{id}", "One mail, with all that was tried.", _mail, {}),
     Operation("/api/v1/queue/{id}/{action}", "Retry, hold, release or drop a mail.", _act, {}, method="POST"),
     Operation("/api/v1/routes", "The routes, and how they are.", _routes, {}),
-    Operation("/api/v1/routes/{name}/retry", "Try a route now, whatever has stopped it.", _retry_route, {},
-              method="POST"),
+    Operation(
+        "/api/v1/routes/{name}/retry", "Try a route now, whatever has stopped it.", _retry_route, {}, method="POST"
+    ),
     Operation("/api/v1/rules", "The catalogue of rules.", _rules, {}),
-    Operation("/api/v1/checks", "What `relayprobe check` found, newest first.", _checks,
-              {"limit": "How many, 1 to 500."}),
-    Operation(EVENTS, "News as server-sent events: sessions, open, lines, mails, missed.", _never,
-              {"session": "An open session, whose lines are told too."}, _EVENTS),
+    Operation(
+        "/api/v1/checks", "What `relayprobe check` found, newest first.", _checks, {"limit": "How many, 1 to 500."}
+    ),
+    Operation(
+        EVENTS,
+        "News as server-sent events: sessions, connected, lines, mails, missed.",
+        _never,
+        {"session": "An open session, whose lines are told too."},
+        _EVENTS,
+    ),
     Operation("/api/v1/openapi.json", "This description.", _described, {}),
     Operation("/livez", "Whether the process answers.", _alive, {}),
     Operation("/readyz", "Whether mail is taken.", _ready, {}),

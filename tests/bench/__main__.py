@@ -3,7 +3,8 @@ C and keeping nothing, as the far end of the scale.
 
 The variants are run in turn, round after round, for machines are shared and their speed changes by the minute; what is
 told is the median over the rounds of each one's ratio to stock in the same round. How fast sessions are judged comes
-last (`judging.py`, which also runs alone). Nothing here passes or fails.
+last (`judging.py`, which also runs alone), and then how fast they are found again (`searching.py`). Nothing here
+passes or fails.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import judging, relaying
+from tests.bench import judging, relaying, searching
 
 LOADS = {
     "A: 1 KB, each on a new connection": ["-s", "20", "-m", "2000", "-l", "1024"],
@@ -58,6 +59,7 @@ def main() -> None:
     crowd()
     relaying.measured(chosen.rounds)
     judging.main()
+    searching.main()
 
 
 def measure(variant: str, load: list[str]) -> Run:

@@ -89,6 +89,12 @@ def test_a_session_as_json(folder: Path) -> None:
         "users": ["scanner@contoso.com"],
         "senders": [],
         "octets": 0,
+        "recipients": [],
+        "codes": ["451", "5.7.3", "504", "5.7.4"],
+        "tls": "none",
+        "login": "LOGIN accepted",
+        "device": None,
+        "verdict": "no",
     }
 
 

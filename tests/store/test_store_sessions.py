@@ -280,3 +280,51 @@ def test_garbage_is_kept(desk: Desk, row: Rows, names: list[str], word: str, val
 )
 def test_host_of(peer: str, host: str) -> None:
     assert host_of(peer) == host
+
+
+def test_what_a_session_is_found_by(desk: Desk, row: Rows) -> None:
+    store = desk.store()
+    store.finish(row("a", NOW - 30, recipients=("Anna@Contoso.com", "bo@x.de"), codes=("535", "5.7.3")))
+    store.finish(row("b", NOW - 20, recipients=("carl@contoso.com",), codes=("550", "5.7.30")))
+    store.finish(row("c", NOW - 10, recipients=("\udce4@x.de",), device="Canon imageRUNNER"))
+    store.flushed().result()
+    archive = desk.archive()
+
+    def ids(**what: object) -> str:
+        return "".join(each.id for each in archive.sessions(Filter(**what)))  # type: ignore[arg-type]
+
+    assert ids(recipient="anna@") == ids(text="ANNA") == "a"
+    assert ids(code="535") == ids(code="5.7.3") == ids(code="535 5.7.3") == "a"
+    assert ids(code="535 5.7.30") == ids(code="5.7") == ""
+    assert ids(until=NOW - 20) == "a"
+    assert ids(since=NOW - 20, until=NOW) == "cb"
+    assert ids(text="b") == "ba", "an id, or a name with it in"
+    assert ids(text="192.168.1.2") == "cba"
+
+
+def test_pages(desk: Desk, row: Rows) -> None:
+    store = desk.store()
+    for number in range(5):
+        store.finish(row(f"s{number}", NOW + number // 2))
+    store.flushed().result()
+    archive = desk.archive()
+    first = archive.page(Filter(), 2)
+    second = archive.page(Filter(), 2, first.next)
+    last = archive.page(Filter(), 2, second.next)
+    assert [[row.id for row in page.rows] for page in (first, second, last)] == [["s4", "s3"], ["s2", "s1"], ["s0"]]
+    assert last.next is None
+    with pytest.raises(StoreError, match="take `next`"):
+        archive.page(Filter(), 2, "1; DROP TABLE sought")
+
+
+def test_a_device_and_its_history(desk: Desk, row: Rows) -> None:
+    store = desk.store()
+    for number in range(4):
+        store.finish(row(f"s{number}", NOW + number, peer=f"192.168.1.{20 + number % 2}:1"))
+    store.flushed().result()
+    archive = desk.archive()
+    assert [(seen.host, seen.sessions, seen.last.id) for seen in archive.devices(10)] == [
+        ("192.168.1.21", 2, "s3"),
+        ("192.168.1.20", 2, "s2"),
+    ]
+    assert [each.id for each in archive.history("192.168.1.20", 10)] == ["s0", "s2"]
