@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from typing import TypeAlias
 
 from relayprobe.report.visible import visible
 
@@ -17,7 +18,7 @@ class Html(str):
     __slots__ = ()
 
 
-Child = str | Iterable[str] | None
+Child: TypeAlias = "str | Iterable[Child] | None"
 
 
 def el(tag: str, /, *children: Child, **attributes: str | None) -> Html:
