@@ -215,8 +215,8 @@ def _row(request: Request, tongue: Tongue, row: Row) -> Html:
         el("td", el("a", moment(row.started), href=link(request, f"/sessions/{row.id}"))),
         el("td", el("span", row.peer), el("div", row.device, class_="doubt") if row.device else None),
         el("td", badge(tongue, row.worst), " ", el("code", row.findings[0], class_="rule") if row.findings else None),
-        el("td", tongue(row.tls) if row.tls else None),
-        el("td", row.login or tongue("none")),
+        el("td", tongue(row.tls) if row.tls else None, data_name=tongue("TLS")),
+        el("td", row.login or tongue("none"), data_name=tongue("Login")),
         el("td", senders[:120]),
         el("td", el("span", tongue(word), class_=f"word {style}")),
         data_id=row.id,
@@ -340,5 +340,5 @@ def _going_on(tongue: Tongue, one: Open) -> list[Html | None]:
 def _fresh_session(house: House, request: Request) -> Response:
     one = house.hub.session(found(request))
     if one is None:
-        raise Missing(said("the session has ended"))
+        return Response(status_code=204)  # it has ended: the script loads the page again
     return fragment(_going_on(request.state.tongue, one))

@@ -22,7 +22,7 @@ function seldom(pause, work) {
 
 async function fetched(path) {
   const answer = await fetch(base + path, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return null;
+  if (answer.status !== 200) return null;
   return new DOMParser().parseFromString(policy.createHTML(await answer.text()), "text/html");
 }
 
