@@ -25,6 +25,7 @@ from relayprobe.report.style import STYLE
 from relayprobe.report.text import ANSWER_STAGES, MODE_NAMES, SEVERITIES, WAY_NAMES, event_parts
 from relayprobe.report.unseen import unseen
 from relayprobe.report.visible import visible, visible_line
+from relayprobe.tongue import ENGLISH, Tongue
 from relayprobe.wire.codec import from_object
 from relayprobe.wire.events import Body, Event, TlsHello
 from relayprobe.wire.message import header
@@ -43,7 +44,7 @@ SLOW = 1.0
 """Seconds between two lines that stand out."""
 
 _POLICY = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
-_LEGEND = (
+LEGEND = (
     "\u2192 the device speaks, \u2190 {} answers, \u00b7 what happened beside that. Lines marked TLS went in TLS. "
     "Times are in seconds."
 )
@@ -96,7 +97,7 @@ def report_html(
             el(
                 "section",
                 el("h2", "The dialogue"),
-                el("p", prose(_LEGEND.format(served)), class_="doubt"),
+                el("p", prose(LEGEND.format(served)), class_="doubt"),
                 dialogue(session.events, marks_of(findings), served),
                 id="dialogue",
             ),
@@ -111,7 +112,7 @@ def report_html(
     return f"<!DOCTYPE html>\n{el('html', head, body, lang='en')}\n"
 
 
-def facts_of(session: Session, advice: Advice) -> Html:
+def facts_of(session: Session, advice: Advice, tongue: Tongue = ENGLISH) -> Html:
     """What the session was, at a glance."""
     login = session.login
     told = {
@@ -136,7 +137,7 @@ def _some(addresses: Sequence[str]) -> str | None:
 # What was found
 
 
-def findings_section(session: Session, findings: Sequence[Finding]) -> Html:
+def findings_section(session: Session, findings: Sequence[Finding], tongue: Tongue = ENGLISH) -> Html:
     serious = [finding for finding in findings if finding.severity != "note"]
     notes = [finding for finding in findings if finding.severity == "note"]
     refused = [
@@ -205,7 +206,7 @@ def _at(event: int) -> Html:
 # What follows from it
 
 
-def verdicts_section(verdicts: Sequence[Verdict], findings: Sequence[Finding]) -> Html:
+def verdicts_section(verdicts: Sequence[Verdict], findings: Sequence[Finding], tongue: Tongue = ENGLISH) -> Html:
     said = {finding.rule.id for finding in findings if finding.severity != "note"}
     rows = []
     for verdict in verdicts:
@@ -252,7 +253,7 @@ def _rules(rules: Iterable[str], findings: Sequence[Finding]) -> Html:
     return together(*(together(", " if at else None, link) for at, link in enumerate(links)))
 
 
-def advice_section(advice: Advice) -> Html:
+def advice_section(advice: Advice, tongue: Tongue = ENGLISH) -> Html:
     verb = "Send" if advice.way == "relayprobe" else "Use"
     labels = [*advice.settings, *(label for label in advice.fields if label not in advice.settings)]
     rows = [
@@ -301,6 +302,7 @@ def dialogue(
     server: str,
     client: str = "the device",
     anchors: bool = True,
+    tongue: Tongue = ENGLISH,
 ) -> Html:
     """Line by line, with who speaks, when, and what was found there."""
     rows, before = [], 0.0
@@ -354,7 +356,7 @@ def _header(body: Body) -> list[Html]:
 # TLS, and the way on
 
 
-def hellos_section(session: Session) -> Html | None:
+def hellos_section(session: Session, tongue: Tongue = ENGLISH) -> Html | None:
     if not session.hellos:
         return None
     return el(
@@ -390,7 +392,7 @@ def _hello(event: int, sent: TlsHello) -> Html:
     return el("dl", [el("div", el("dt", name), el("dd", said)) for name, said in told.items() if said], class_="hello")
 
 
-def sent_on_section(mails: Sequence[Mapping[str, Any]]) -> Html | None:
+def sent_on_section(mails: Sequence[Mapping[str, Any]], tongue: Tongue = ENGLISH) -> Html | None:
     if not mails:
         return None
     return el("section", el("h2", "What the relay did"), [_mail(mail) for mail in mails], id="relay")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import TypeAlias
 
 from relayprobe.report.visible import visible
 
@@ -18,7 +17,7 @@ class Html(str):
     __slots__ = ()
 
 
-Child: TypeAlias = "str | Iterable[Child] | None"
+Child = str | Iterable[str | Iterable[str] | None] | None
 
 
 def el(tag: str, /, *children: Child, **attributes: str | None) -> Html:

@@ -51,7 +51,6 @@ HEADERS = {
     "Referrer-Policy": "same-origin",  # with no-referrer, browsers send `Origin: null` with our own forms, too
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     "Cache-Control": "no-store",
 }

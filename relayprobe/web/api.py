@@ -409,7 +409,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         EVENTS,
-        "News as server-sent events: sessions, open, lines, mails, missed.",
+        "News as server-sent events: sessions, connected, lines, mails, missed.",
         _never,
         {"session": "An open session, whose lines are told too."},
         _EVENTS,

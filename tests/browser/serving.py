@@ -1,4 +1,4 @@
-"""The page as it is served, with a listener behind it and a browser before it: real sockets, the distribution's Chromium.
+"""The page as it is served, with a listener behind it and a browser before it: real sockets, a real Chromium.
 
 `python -m tests.browser.serving` writes the README's screenshots into docs/.
 """
@@ -19,8 +19,8 @@ import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 from prometheus_client import CollectorRegistry
 
-from relayprobe.capture.tls import own_certificate, server_context
 from relayprobe.capture.listener import Judged, Listener, Port
+from relayprobe.capture.tls import own_certificate, server_context
 from relayprobe.cli.demo import DEVICES, SITE
 from relayprobe.cli.listen import manner_of
 from relayprobe.dossier.objects import row_object
@@ -142,9 +142,9 @@ def shots(browser: Browser, address: str, docs: Path) -> None:
     for name, scheme, width in (("", "light", 1200), ("-dark", "dark", 1200), ("-narrow", "light", 360)):
         size = {"width": width, "height": 800}
         page = signed_in(browser, address, color_scheme=scheme, viewport=size, reduced_motion="reduce")
-        page.wait_for_selector("tr[data-id]")
+        page.wait_for_selector("tr[data-row]")
         page.screenshot(path=docs / f"page-list{name}.png")
-        page.locator("tr[data-id]:has(.badge.error) a").first.click()
+        page.locator("tr[data-row]:has(.badge.error) th a").first.click()
         page.wait_for_selector("#dialogue")
         page.screenshot(path=docs / f"page-session{name}.png")
         page.locator("#findings a.at").first.click()

@@ -1,11 +1,13 @@
-"""A message that wants to do something to whoever looks at it: nothing runs, nothing is fetched, and what is saved has a
-name that is harmless. And messages that are built to keep a parser busy: each is answered, within the limits."""
+"""A message that wants to do something to whoever looks at it: nothing runs, nothing is fetched, and what is saved has
+a harmless name. And messages that are built to keep a parser busy: each is answered, within the limits."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import smtplib
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,30 +15,34 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from relayprobe.web.pages.messages import NAME, disposition, safe_name
-from relayprobe.web.pages.structure import Beyond, content_of, parts_of
+from relayprobe.web.mime import DEPTH, PARTS, TooMuch, part, structure
+from relayprobe.web.pages.message import LONGEST_NAME, safe_name
 from tests.browser.serving import TOKEN, Serving, chromium, signed_in
 from tests.browser.test_page import Watched
 from tests.conftest import need
 
 HTML = (
-    "<script>parent.document.title='ran';alert(1)</script><img src=http://192.0.2.1/x.png onerror=alert(2)>"
-    "<meta http-equiv=refresh content='0;url=http://192.0.2.1/'><a href='javascript:alert(3)'>here</a>"
-    "<form action=http://192.0.2.1/><button>send</button></form><link rel=stylesheet href=http://192.0.2.1/a.css>"
-    "<style>@import 'http://192.0.2.1/b.css'; body{background:url(http://192.0.2.1/c.png)}</style>"
-    "<iframe src=http://192.0.2.1/></iframe><base href=http://192.0.2.1/><svg onload=alert(4)></svg>"
+    "<script>parent.document.title='ran';alert(1)</script><img src=http://127.0.0.1:ELSEWHERE/x.png onerror=alert(2)>"
+    "<meta http-equiv=refresh content='0;url=http://127.0.0.1:ELSEWHERE/'><a href='javascript:alert(3)'>here</a>"
+    "<form action=http://127.0.0.1:ELSEWHERE/><button>send</button></form>"
+    "<link rel=stylesheet href=http://127.0.0.1:ELSEWHERE/a.css>"
+    "<style>@import 'http://127.0.0.1:ELSEWHERE/b.css'; body{background:url(http://127.0.0.1:ELSEWHERE/c.png)}</style>"
+    "<iframe src=http://127.0.0.1:ELSEWHERE/></iframe>"
+    "<base href=http://127.0.0.1:ELSEWHERE/><svg onload=alert(4)></svg>"
     "<p id=seen>to be seen</p>"
 )
 NAMES = (
-    "../../etc/passwd", "..\\..\\windows\\x.exe", "a\r\nSet-Cookie: x=y", "nul.txt", "x" * 10_000 + ".exe", 'q"uote";x.txt',
-    "<script>alert(5)</script>.html", "\u202egnp.exe", "\x1b[31mred\x07.txt", "", "...", "CON", "a\x00b.txt", "caff\u00e8.pdf",
+    "../../etc/passwd", "..\\..\\windows\\x.exe", "a\r\nSet-Cookie: x=y", "nul.txt", "x" * 10_000 + ".exe",
+    'q"uote";x.txt',
+    "<script>alert(5)</script>.html", "\u202egnp.exe", "\x1b[31mred\x07.txt", "", "...", "CON",
+    "a\x00b.txt", "caff\u00e8.pdf",
 )  # fmt: skip
 
 
-def hostile() -> bytes:
+def hostile(elsewhere: int = 9) -> bytes:
     parts = [
         "Content-Type: text/plain\r\n\r\n\x1b]0;title\x07\x1b[2J<script>alert(6)</script>\u202eabc",
-        f"Content-Type: text/html\r\n\r\n{HTML}",
+        "Content-Type: text/html\r\n\r\n" + HTML.replace("ELSEWHERE", str(elsewhere)),
     ]
     for name in NAMES:
         quoted = re.sub(r"[\r\n]", " ", name).replace('"', '\\"')
@@ -54,8 +60,23 @@ def sent(serving: Serving, raw: bytes) -> str:
     with smtplib.SMTP("127.0.0.1", serving.port, timeout=30) as device:
         device.sendmail("scanner@contoso.com", ["anna@contoso.com"], raw)
     while len(serving.judged) == before:
-        pass
+        time.sleep(0.02)
     return serving.judged[-1].row.id
+
+
+def came_to(elsewhere: socket.socket) -> list[bytes]:
+    """What was said there, connection by connection."""
+    heard = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            caller, _ = elsewhere.accept()
+            with caller:
+                caller.settimeout(1)
+                try:
+                    heard.append(caller.recv(4096))
+                except TimeoutError:
+                    heard.append(b"")
+    return heard
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +93,9 @@ def browser() -> Iterator[Browser]:
 
 
 def test_a_hostile_message_does_nothing(serving: Serving, browser: Browser, tmp_path: Path) -> None:
-    id = sent(serving, hostile())
+    elsewhere = socket.create_server(("127.0.0.1", 0))
+    elsewhere.setblocking(False)
+    id = sent(serving, hostile(elsewhere.getsockname()[1]))
     page = signed_in(browser, serving.address)
     watched = Watched(page, serving.address)
     page.goto(f"{serving.address}/sessions/{id}/messages/1", wait_until="load")
@@ -87,19 +110,19 @@ def test_a_hostile_message_does_nothing(serving: Serving, browser: Browser, tmp_
 
     saved = tmp_path / "saved"
     saved.mkdir()
-    links = page.get_by_role("link", name=re.compile("^Save part"))
+    links = page.get_by_role("link", name=re.compile("^Save (?!as)"))
     assert links.count() == len(NAMES) + 2
     for at in range(links.count()):
         with page.expect_download() as download:
             links.nth(at).click()
         name = download.value.suggested_filename
         assert name == Path(name).name
-        assert len(name) <= NAME + 8
+        assert len(name) <= LONGEST_NAME + 8
         assert not re.search(r'[\x00-\x1f<>:"/\\|?*\u202e]', name)
         download.value.save_as(saved / name)
         assert (saved / name).resolve().parent == saved.resolve()
-    host = serving.address.split("/")[2]
-    assert {url.split("/")[2] for url in watched.asked} == {host}  # nothing was fetched from where the mail wanted
+    with elsewhere:
+        assert came_to(elsewhere) == []  # what the browser thought of, it did not fetch
     ran = [fault for fault in watched.faults if re.fullmatch(r"\d", fault)]
     assert ran == []
 
@@ -108,28 +131,26 @@ def test_an_html_part_is_answered_so_that_nothing_in_it_acts(serving: Serving) -
     id = sent(serving, hostile())
     given = {"headers": {"Authorization": f"Bearer {TOKEN}"}}
     at = f"{serving.address}/sessions/{id}/messages/1/parts"
-    frame = httpx.get(f"{at}/3/frame", **given)
+    frame = httpx.get(f"{at}/2?view=html", **given)
     policy = frame.headers["content-security-policy"]
     assert policy.startswith("sandbox; default-src 'none'")
     assert "script-src" not in policy
-    saved = httpx.get(f"{at}/3", **given)
+    saved = httpx.get(f"{at}/2", **given)
     assert saved.headers["content-type"] == "application/octet-stream"
     assert saved.headers["content-disposition"].startswith("attachment; ")
     assert saved.headers["x-content-type-options"] == "nosniff"
-    assert httpx.get(f"{at}/4/frame", **given).status_code == 404
     assert httpx.get(f"{at}/99", **given).status_code == 404
     assert httpx.get(f"{serving.address}/sessions/{id}/messages/2", **given).status_code == 404
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_harmless(name: str) -> None:
-    safe = safe_name(name)
+    safe = safe_name(name, 1)
     assert safe
-    assert len(safe) <= NAME + len("attachment-")
+    assert len(safe) <= LONGEST_NAME
     assert not re.search(r'[\x00-\x1f\x7f<>:"/\\|?*\u202a-\u202e\u2066-\u2069]', safe)
     assert not safe.startswith(".")
     assert not re.match(r"(?i)(con|nul)(\.|$)", safe)
-    assert disposition(safe).isascii()
 
 
 def nested(depth: int) -> bytes:
@@ -155,7 +176,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "continued parameters": lambda: b"Content-Disposition: attachment"
     + b"".join(b"; filename*%d*=a" % n for n in range(10_000)) + b"\r\n\r\nx",
     "many quotes": lambda: b'Content-Type: text/plain; name="' + b'\\"' * 100_000 + b"\r\n\r\nx",
-    "many encoded words": lambda: b'Content-Disposition: attachment; filename="' + b"=?u?q?a?= " * 20_000 + b'"\r\n\r\nx',
+    "many encoded words": lambda: b'Content-Disposition: attachment; filename="'
+    + b"=?u?q?a?= " * 20_000 + b'"\r\n\r\nx',
     "an encoding that is none": lambda: b"Content-Transfer-Encoding: zip\r\n\r\nx",
     "a charset that is none": lambda: b"Content-Type: text/plain; charset=\xff\x00rot13\r\n\r\nx",
     "base64 that is none": lambda: b"Content-Transfer-Encoding: base64\r\n\r\n" + b"=" * 1_000_000,
@@ -168,18 +190,18 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 def test_a_bomb_is_answered_within_the_limits(name: str) -> None:
     raw = BOMBS[name]()
     try:
-        parts = parts_of(raw)
-    except Beyond:
+        parts = structure(raw)["parts"]
+    except TooMuch:
         return
-    assert 1 <= len(parts) <= 1_000
-    assert max(part.depth for part in parts) <= 100
-    assert all(len(part.name) <= 1_000 for part in parts)
+    assert 1 <= len(parts) <= PARTS
+    assert max(one["depth"] for one in parts) <= DEPTH
+    assert all(len(one["name"]) <= 300 for one in parts)
 
 
 def test_what_is_not_gone_into() -> None:
     for name in ("deeper than is gone into", "very deep", "many parts", "a header without end", "many fields"):
-        with pytest.raises(Beyond):
-            parts_of(BOMBS[name]())
+        with pytest.raises(TooMuch):
+            structure(BOMBS[name]())
 
 
 def test_a_bomb_is_shown_as_it_is(serving: Serving) -> None:
@@ -188,13 +210,12 @@ def test_a_bomb_is_shown_as_it_is(serving: Serving) -> None:
         f"{serving.address}/sessions/{id}/messages/1", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
     )
     assert page.status_code == 200
-    assert "it is shown as it is" in page.text
+    assert "shown as it is" in page.text
     assert "boundary=b149" in page.text
 
 
 def test_parts_are_told_in_their_order() -> None:
-    parts = parts_of(hostile())
-    assert [part.number for part in parts] == list(range(1, len(NAMES) + 4))
-    assert (parts[0].kind, parts[1].kind, parts[2].kind) == ("multipart/mixed", "text/plain", "text/html")
-    assert content_of(hostile(), 3).decode().startswith("<script>")
-    assert json.dumps(parts[1].text)
+    parts = structure(hostile())["parts"]
+    assert [one["number"] for one in parts] == list(range(len(NAMES) + 3))
+    assert [one["kind"] for one in parts[:3]] == ["multipart/mixed", "text/plain", "text/html"]
+    assert part(hostile(), 2).decode().startswith("<script>")

@@ -1,81 +1,39 @@
-"""What stands around every page: the head, the way around, the footer; and how a page is answered."""
+"""What all pages have: the way around, the language, and how times and tables look."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.resources import files
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse
 
 from relayprobe import __version__
-from relayprobe.report.markup import Child, Html, el
-from relayprobe.report.style import STYLE
-from relayprobe.store import StoreError
-from relayprobe.tongue import Tongue, said
-from relayprobe.web.answers import problem
-from relayprobe.web.asked import NotAsked
-from relayprobe.web.house import House
+from relayprobe.report.markup import Child, Html, el, prose, together
+from relayprobe.tongue import LANGUAGES, Tongue, said
 from relayprobe.web.links import link
 
-AROUND = (
+PLACES = (
     ("/", said("Sessions")),
     ("/devices", said("Devices")),
     ("/queue", said("Queue")),
     ("/routes", said("Routes")),
-    ("/rules", said("Rules")),
     ("/checks", said("Checks")),
+    ("/rules", said("Rules")),
 )
-LANGUAGES = {"en": "English", "it": "Italiano"}
 YEAR = 365 * 24 * 3600
-SEVERITIES = {"error": said("error"), "warning": said("warning"), "note": said("note")}
 KEYS = (
-    ("j, k", said("the next row, the one before")),
+    ("j", said("the next row")),
+    ("k", said("the row before")),
     ("Enter", said("open the row")),
     ("/", said("search")),
     ("u", said("back to the list")),
-    ("?", said("this help")),
+    ("?", said("these keys")),
 )
 
-Made = Callable[[House, Request], Response]
 
-
-class Missing(Exception):
-    """What was asked for is not there; the text says so."""
-
-
-def page_route(house: House, path: str, made: Made, methods: tuple[str, ...] = ("GET",)) -> Route:
-    """A route to a page; what goes wrong is said on a page of its own."""
-
-    def answer(request: Request) -> Response:
-        try:
-            return made(house, request)
-        except NotAsked as error:
-            return problem(request, 400, error.says)
-        except Missing as error:
-            return problem(request, 404, str(error))
-        except StoreError as error:
-            return problem(request, 503, str(error))
-
-    return Route(path, answer, methods=list(methods))
-
-
-def style_route() -> Route:
-    """The report's style, and the page's own behind it."""
-    style = STYLE + (files("relayprobe.web") / "static" / "page.css").read_text("utf-8")
-
-    def answer(request: Request) -> Response:
-        return Response(style, media_type="text/css", headers={"Cache-Control": "max-age=300"})
-
-    return Route("/static/page.css", answer)
-
-
-def page(request: Request, title: str, *content: Child, here: str = "/", live: str | None = None) -> Response:
-    """A page. `title`: in the reader's language already; `here`: where it stands in AROUND; `live`: what the script
-    keeps fresh (`list`, or `session:ID`)."""
+def page(request: Request, title: str, *content: Child, live: str | None = None, status: int = 200) -> HTMLResponse:
+    """A page. `live`: what JavaScript keeps up to date in it: `sessions`, or the id of an open session."""
     tongue: Tongue = request.state.tongue
     head = el(
         "head",
@@ -83,13 +41,15 @@ def page(request: Request, title: str, *content: Child, here: str = "/", live: s
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("title", f"{title} - relayprobe"),
+        el("link", rel="stylesheet", href=link(request, "/static/report.css")),
         el("link", rel="stylesheet", href=link(request, "/static/page.css")),
         el("link", rel="icon", href=link(request, "/static/icon.svg"), type="image/svg+xml"),
         el("script", src=link(request, "/static/page.js"), defer=""),
     )
-    around = [
-        el("li", el("a", tongue(name), href=link(request, path), aria_current="page" if path == here else None))
-        for path, name in AROUND
+    here = request.scope["path"]
+    places = [
+        el("li", el("a", tongue(name), href=link(request, path), aria_current="page" if here == path else None))
+        for path, name in PLACES
     ]
     body = el(
         "body",
@@ -97,79 +57,83 @@ def page(request: Request, title: str, *content: Child, here: str = "/", live: s
         el(
             "header",
             el("a", "relayprobe", href=link(request, "/"), class_="name"),
-            el("nav", el("ul", around), aria_label=tongue("Pages")),
+            el("nav", el("ul", places), aria_label=tongue("Main")),
             class_="top",
         ),
-        el("main", el("h1", title), *content, id="main", tabindex="-1"),
-        _footer(request, tongue),
-        _help(tongue),
-        data_base=link(request, ""),
-        data_live=live,
-        data_new=tongue("Show what is new"),
+        el("main", el("h1", title), together(*content), id="main", tabindex="-1", data_live=live),
+        _foot(request, tongue),
+        _keys(tongue),
+        data_base=request.state.base,
     )
-    answer = HTMLResponse(f"<!DOCTYPE html>\n{el('html', head, body, lang=tongue.code)}\n")
-    if request.query_params.get("lang") in LANGUAGES:
+    answer = HTMLResponse(f"<!DOCTYPE html>\n{el('html', head, body, lang=tongue.code)}\n", status)
+    if request.query_params.get("lang") == tongue.code:  # chosen by hand: so it stays
         answer.set_cookie(
-            "relayprobe-lang", tongue.code, max_age=YEAR, path=request.state.base or "/", httponly=True, samesite="lax"
+            "relayprobe-lang", tongue.code, YEAR, path=request.state.base or "/", httponly=True, samesite="lax"
         )
     return answer
 
 
-def fragment(*content: Child) -> Response:
-    """A piece of a page, for the script."""
-    return HTMLResponse(el("div", *content))
-
-
-def _footer(request: Request, tongue: Tongue) -> Html:
-    rest = {key: value for key, value in parse_qsl(request.url.query) if key not in ("lang", "token")}
-    switch = [
-        el(
-            "a",
-            name,
-            href=link(request, request.scope["path"], **{**rest, "lang": code}),
-            lang=code,
-            aria_current="true" if code == tongue.code else None,
-        )
+def _foot(request: Request, tongue: Tongue) -> Html:
+    languages = [
+        el("a", name, href="?" + _with_language(request, code), lang=code, hreflang=code)
         for code, name in LANGUAGES.items()
+        if code != tongue.code
     ]
-    return el(
-        "footer",
-        el("p", tongue("relayprobe {version}. Times are in UTC.", version=__version__)),
-        el("nav", switch, aria_label=tongue("Language"), class_="languages"),
-        form(request, "/sign-out", el("button", tongue("Sign out"), type="submit")) if request.state.csrf else None,
+    out = (
+        el(
+            "form",
+            secret(request),
+            el("button", tongue("Sign out"), type="submit", class_="quiet"),
+            method="post",
+            action=link(request, "/sign-out"),
+        )
+        if request.state.signed_in
+        else None
     )
+    told = tongue("relayprobe {version}. Passwords are kept nowhere: ******** stands for one.", version=__version__)
+    keys = el("button", tongue("Keys"), type="button", class_="quiet", data_keys="", hidden="")
+    return el("footer", el("p", told), el("div", languages, keys, out, class_="row"))
 
 
-def _help(tongue: Tongue) -> Html:
-    keys = [el("div", el("dt", el("kbd", key)), el("dd", tongue(does))) for key, does in KEYS]
+def _with_language(request: Request, code: str) -> str:
+    from urllib.parse import urlencode
+
+    kept = [(key, value) for key, value in request.query_params.multi_items() if key not in ("lang", "token")]
+    return urlencode([*kept, ("lang", code)])
+
+
+def _keys(tongue: Tongue) -> Html:
+    rows = [el("div", el("dt", el("kbd", key)), el("dd", tongue(does))) for key, does in KEYS]
     close = el("form", el("button", tongue("Close"), type="submit"), method="dialog")
-    return el("dialog", el("h2", tongue("Keys")), el("dl", keys), close, id="help", aria_label=tongue("Keys"))
+    return el("dialog", el("h2", tongue("Keys")), el("dl", rows), close, id="keys")
 
 
-def form(request: Request, path: str, *content: Child, **attributes: str | None) -> Html:
-    """A form that changes something."""
-    secret = el("input", type="hidden", name="csrf", value=request.state.csrf)
-    return el("form", secret, *content, method="post", action=link(request, path), **attributes)
+def secret(request: Request) -> Html:
+    """What a form carries, so that it is known for one of ours."""
+    return el("input", type="hidden", name="csrf", value=request.state.csrf)
 
 
-def head_row(tongue: Tongue, *names: str) -> Html:
-    """The head of a table."""
-    return el("thead", el("tr", [el("th", tongue(name), scope="col") for name in names]))
+def table(head: Iterable[str | Html], rows: Iterable[Html], *, class_: str, caption: str) -> Html:
+    """A table that scrolls by itself where it is too wide. `caption`: what it is, for who cannot see it."""
+    names = [name if isinstance(name, Html) else el("th", name, scope="col") for name in head]
+    inner = el(
+        "table",
+        el("caption", caption, class_="unseen"),
+        el("thead", el("tr", names)),
+        el("tbody", rows),
+        class_=class_,
+    )
+    return el("div", inner, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
-def scrolled(tongue: Tongue, table: Html, name: str) -> Html:
-    """A table that is scrolled by itself where the window is narrow, by the keyboard too."""
-    return el("div", table, class_="scroll", role="region", tabindex="0", aria_label=tongue(name))
+def moment(at: float | None) -> Html | None:
+    """A time, in UTC; the browser shows its own in its place."""
+    if at is None:
+        return None
+    when = datetime.fromtimestamp(at, UTC)
+    return el("time", when.strftime("%Y-%m-%d %H:%M:%S"), datetime=when.isoformat(timespec="seconds"))
 
 
-def badge(tongue: Tongue, severity: str | None) -> Html:
-    """A severity as a word in its colour."""
-    if severity is None:
-        return el("span", tongue("nothing"), class_="good")
-    return el("span", tongue(SEVERITIES.get(severity, severity)), class_=f"badge {severity}")
-
-
-def moment(at: float) -> Html:
-    """A time, to the second."""
-    then = datetime.fromtimestamp(at, UTC)
-    return el("time", then.strftime("%Y-%m-%d %H:%M:%S"), datetime=then.isoformat())
+def nothing(tongue: Tongue, text: str) -> Html:
+    """Where a list is empty."""
+    return el("p", prose(tongue(text)), class_="empty")

@@ -1,344 +1,225 @@
-"""The list of sessions with its search, and one session."""
+"""The list of sessions, live, newest first, and the search in it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.responses import HTMLResponse, Response
 
-from relayprobe.dossier.judging import Judgement, judge, judge_stored
-from relayprobe.dossier.objects import sent_on
-from relayprobe.report.html import (
-    advice_section,
-    dialogue,
-    facts_of,
-    findings_section,
-    hellos_section,
-    marks_of,
-    sent_on_section,
-    verdicts_section,
-)
-from relayprobe.report.markup import Html, el
-from relayprobe.report.unseen import unseen
+from relayprobe.report.markup import Html, el, together
+from relayprobe.report.text import SEVERITIES
 from relayprobe.rules import RULES
-from relayprobe.store import Archive, Page, Row, StoreError, host_of
-from relayprobe.store.row import SESSION_ID
+from relayprobe.store import Row, StoreError, host_of
 from relayprobe.tongue import Tongue, said
-from relayprobe.web.api import stored_nothing
 from relayprobe.web.asked import NotAsked, asked_filter
 from relayprobe.web.house import House
 from relayprobe.web.hub import Open
 from relayprobe.web.links import link
-from relayprobe.web.pages.frame import Missing, badge, fragment, head_row, moment, page, page_route, scrolled
+from relayprobe.web.pages.frame import moment, nothing, page, table
 
-ROWS = 100
-OPEN = 20
-"""Open sessions that the list names; of more, the number is told."""
+SHOWN = 100
+OPEN_SHOWN = 20
 
 FIELDS = (
-    ("q", said("Anything"), "search"),
-    ("peer", said("Device"), "text"),
-    ("user", said("User"), "text"),
+    ("q", said("Any text"), "search"),
+    ("peer", said("Device address or network"), "text"),
+    ("user", said("User name"), "text"),
     ("sender", said("Sender"), "text"),
     ("recipient", said("Recipient"), "text"),
     ("finding", said("Finding"), "text"),
     ("code", said("Reply code"), "text"),
-    ("since", said("From"), "datetime-local"),
-    ("until", said("Until"), "datetime-local"),
+    ("since", said("From (UTC)"), "datetime-local"),
+    ("until", said("Until (UTC)"), "datetime-local"),
 )
 VERDICTS = {
-    "yes": ("good", said("works")),
-    "risks": ("warning", said("at risk")),
-    "no": ("error", said("refused")),
-    "unseen": ("note", said("no mail seen")),
+    "yes": (said("works"), "good"),
+    "risks": (said("works, with risks"), "warning"),
+    "no": (said("does not work"), "error"),
+    "unseen": (said("no message seen"), "note"),
 }
-DOWNLOADS: tuple[tuple[str, dict[str, str], str], ...] = (
-    ("transcript", {}, said("Text")),
-    ("", {}, said("JSON")),
-    ("report.html", {}, said("Report")),
-    ("report.html", {"anonymous": "1"}, said("Report without names")),
-    ("packets.pcapng", {}, said("Packets (pcapng)")),
-    ("bundle", {}, said("Bundle (zip)")),
+_COLUMNS = (
+    said("Compare"),
+    said("Began"),
+    said("Device"),
+    said("Worst finding"),
+    said("TLS"),
+    said("Login"),
+    said("Sender"),
+    said("Verdict"),
 )
 
 
-def routes(house: House) -> list[BaseRoute]:
-    """The list, one session, and the pieces of both that the script fetches."""
-    return [
-        page_route(house, "/", _list),
-        page_route(house, "/live/sessions", _fresh_list),
-        page_route(house, "/sessions/{id}", _session),
-        page_route(house, "/live/sessions/{id}", _fresh_session),
-    ]
-
-
-def found(request: Request) -> str:
-    """The id of a session that an address names. Raises Missing."""
-    id = str(request.path_params["id"])
-    if not SESSION_ID.fullmatch(id):
-        raise Missing(said("{id} is no id of a session", id=id))
-    return id
-
-
-def row_of(stored: Archive, id: str) -> Row:
-    """The row of a session. Raises Missing."""
-    try:
-        return stored.find(id)
-    except StoreError as error:
-        raise Missing(str(error)) from error
-
-
-# The list
-
-
-def _list(house: House, request: Request) -> Response:
+def sessions(house: House, request: Request) -> Response:
+    """The page, or with `part=rows` what JavaScript puts in the place of its table."""
     tongue: Tongue = request.state.tongue
-    listed = _page(house, request)
-    first = request.query_params.get("cursor") is None
-    content = [
-        _search(request, tongue),
-        _open(house, request, tongue) if first else None,
-        _table(request, tongue, listed),
-        _more(request, tongue, listed),
-    ]
-    return page(request, tongue("Sessions"), content, live="list" if first else None)
-
-
-def _fresh_list(house: House, request: Request) -> Response:
-    tongue: Tongue = request.state.tongue
-    return fragment(_open(house, request, tongue), _table(request, tongue, _page(house, request)))
-
-
-def _page(house: House, request: Request) -> Page:
-    wanted = asked_filter(request.query_params)
+    wrong, rows, further = None, tuple[Row, ...](), None
+    searched = any(request.query_params.get(name) for name, _, _ in FIELDS)
+    cursor = request.query_params.get("cursor")
     try:
+        wanted = asked_filter(request.query_params)
         with house.archive() as stored:
-            return stored.page(wanted, ROWS, request.query_params.get("cursor"))
-    except StoreError as error:
-        if stored_nothing(house):
-            return Page((), None)
-        raise NotAsked(str(error)) from error
+            found = stored.page(wanted, SHOWN, cursor)
+        rows, further = found.rows, found.next
+    except NotAsked as error:
+        wrong = tongue(error.says)
+    except StoreError:
+        pass  # nothing was captured yet
+    live = [] if searched or cursor else house.hub.open()
+    part = _rows(request, rows, live, further, searched)
+    if request.query_params.get("part") == "rows":
+        return HTMLResponse(part)
+    return page(
+        request,
+        tongue("Captured sessions"),
+        _search(request),
+        el("p", wrong, class_="remark", role="alert") if wrong else None,
+        el("button", tongue("New sessions came in: show them"), type="button", id="news", hidden=""),
+        el("div", part, id="rows", aria_live="off"),
+        live="sessions" if not cursor else None,
+    )
 
 
-def _search(request: Request, tongue: Tongue) -> Html:
+def _search(request: Request) -> Html:
+    tongue: Tongue = request.state.tongue
     given = request.query_params
+    narrow = any(given.get(name) for name, _, _ in FIELDS[1:])
     fields = [
         el(
             "div",
-            el("label", tongue(name), for_=f"search-{key}"),
+            el("label", tongue(says), for_=f"search-{name}"),
             el(
                 "input",
-                id=f"search-{key}",
-                name=key,
+                id=f"search-{name}",
+                name=name,
                 type=kind,
-                value=given.get(key, "")[:200],
-                list="rules" if key == "finding" else None,
+                value=given.get(name) or None,
                 maxlength="200",
+                list="rules" if name == "finding" else None,
+                autocomplete="off",
             ),
         )
-        for key, name, kind in FIELDS
+        for name, says, kind in FIELDS
     ]
-    more = any(given.get(key) for key, _, _ in FIELDS[1:])
+    rules = el("datalist", [el("option", tongue(rule.title), value=rule.id) for rule in RULES.values()], id="rules")
     return el(
-        "search",
+        "form",
         el(
-            "form",
+            "div",
             fields[0],
             el("button", tongue("Search"), type="submit"),
+            el("a", tongue("Show all"), href=link(request, "/")) if any(given.get(n) for n, _, _ in FIELDS) else None,
+            class_="row",
+        ),
+        el(
+            "details",
+            el("summary", tongue("Search by field")),
+            el("div", fields[1:], class_="fields"),
+            rules,
+            open="" if narrow else None,
+        ),
+        role="search",
+        action=link(request, "/"),
+        class_="search",
+    )
+
+
+def _rows(request: Request, rows: Iterable[Row], live: list[Open], further: str | None, searched: bool) -> Html:
+    tongue: Tongue = request.state.tongue
+    ended = [_row(request, row) for row in rows if row.ended is not None or not live]
+    shown = [_open(request, one) for one in live[:OPEN_SHOWN]] + ended
+    if not shown:
+        return nothing(
+            tongue,
+            said("No session matches the search.")
+            if searched
+            else said("Nothing was captured yet. Point a device here and let it send: its session appears by itself."),
+        )
+    more = len(live) - OPEN_SHOWN
+    kept = {
+        name: value for name, value in request.query_params.items() if name not in ("cursor", "part", "lang", "token")
+    }
+    return together(
+        el("p", tongue.counted("{n} more session is open", "{n} more sessions are open", more)) if more > 0 else None,
+        el(
+            "form",
+            table(map(tongue, _COLUMNS), shown, class_="sessions", caption=tongue("Sessions, newest first")),
             el(
-                "details",
-                el("summary", tongue("More fields")),
-                el("div", fields[1:], class_="fields"),
-                open="" if more else None,
+                "p",
+                el("button", tongue("Compare the two that are ticked"), type="submit", class_="quiet"),
+                el("a", tongue("Older sessions"), href=link(request, "/", **{**kept, "cursor": further}), rel="next")
+                if further
+                else None,
+                class_="row",
             ),
-            el("datalist", [el("option", value=id) for id in RULES], id="rules"),
-            action=link(request, "/"),
-            class_="search",
+            action=link(request, "/compare"),
         ),
     )
 
 
-def _open(house: House, request: Request, tongue: Tongue) -> Html:
-    going_on = house.hub.open()
-    if not going_on:
-        return el("section", id="open")
-    now = time.time()
-    rows = [
-        el(
-            "li",
-            el("span", tongue("live"), class_="badge live"),
-            " ",
-            el("a", one.peer or one.id, href=link(request, f"/sessions/{one.id}")),
-            " ",
-            tongue("for {seconds:.0f} s, {n} events", seconds=max(now - one.since, 0.0), n=len(one.events)),
-        )
-        for one in going_on[:OPEN]
-    ]
-    more = len(going_on) - OPEN
-    return el(
-        "section",
-        el("h2", tongue("Going on now")),
-        el("ul", rows, el("li", tongue("and {n} more", n=more)) if more > 0 else None),
-        id="open",
-    )
-
-
-def _table(request: Request, tongue: Tongue, listed: Page) -> Html:
-    if not listed.rows:
-        return el("div", el("p", tongue("No session is here, or none that was searched for.")), id="list")
-    head = head_row(
-        tongue,
-        said("Compare"),
-        said("Begun"),
-        said("Device"),
-        said("Worst finding"),
-        said("TLS"),
-        said("Login"),
-        said("Sender"),
-        said("Verdict"),
-    )
-    table = el("table", head, el("tbody", [_row(request, tongue, row) for row in listed.rows]), class_="sessions")
-    choose = el("button", tongue("Compare the two chosen"), type="submit", id="compare")
-    chosen = el("form", scrolled(tongue, table, said("Sessions")), choose, action=link(request, "/compare"))
-    return el("div", chosen, id="list")
-
-
-def _row(request: Request, tongue: Tongue, row: Row) -> Html:
-    style, word = VERDICTS.get(row.verdict, ("note", said("not judged")))
-    senders = ", ".join(row.senders[:2]) + (", ..." if len(row.senders) > 2 else "")
+def _row(request: Request, row: Row) -> Html:
+    tongue: Tongue = request.state.tongue
+    host = host_of(row.peer)
+    worst = row.worst or ""
+    first = row.findings[0] if row.findings else None
+    rule = RULES.get(first) if first else None
+    more = len(row.findings) - 1
+    verdict, style = VERDICTS.get(row.verdict, ("", ""))
+    tick = el("input", type="checkbox", name="s", value=row.id, aria_label=tongue("Compare session {id}", id=row.id))
     return el(
         "tr",
-        el("td", el("input", type="checkbox", name="id", value=row.id, aria_label=tongue("Compare {id}", id=row.id))),
-        el("td", el("a", moment(row.started), href=link(request, f"/sessions/{row.id}"))),
-        el("td", el("span", row.peer), el("div", row.device, class_="doubt") if row.device else None),
-        el("td", badge(tongue, row.worst), " ", el("code", row.findings[0], class_="rule") if row.findings else None),
-        el("td", tongue(row.tls) if row.tls else None, data_name=tongue("TLS")),
-        el("td", row.login or tongue("none"), data_name=tongue("Login")),
-        el("td", senders[:120]),
-        el("td", el("span", tongue(word), class_=f"word {style}")),
-        data_id=row.id,
-    )
-
-
-def _more(request: Request, tongue: Tongue, listed: Page) -> Html | None:
-    given = {key: request.query_params.get(key) for key, _, _ in FIELDS}
-    newest = request.query_params.get("cursor")
-    if listed.next is None and newest is None:
-        return None
-    return el(
-        "nav",
-        el("a", tongue("Newest"), href=link(request, "/", **given)) if newest else None,
-        " ",
-        el("a", tongue("Older"), href=link(request, "/", **given, cursor=listed.next), rel="next")
-        if listed.next
-        else None,
-        aria_label=tongue("Pages of the list"),
-        class_="pages",
-    )
-
-
-# One session
-
-
-def _session(house: House, request: Request) -> Response:
-    tongue: Tongue = request.state.tongue
-    id = found(request)
-    going_on = house.hub.session(id)
-    if going_on is not None:
-        title = tongue("Session {id}, going on", id=id)
-        return page(request, title, _going_on(tongue, going_on), live=f"session:{id}")
-    with house.archive() as stored:
-        row = row_of(stored, id)
-        judged = judge_stored(stored, row)
-    try:
-        mails = sent_on(house.folder, row.id)
-    except StoreError:
-        mails = []  # no relay was ever at work here
-    content = [
+        el("td", tick, class_="tick"),
+        el("th", el("a", moment(row.started), href=link(request, f"/sessions/{row.id}")), scope="row"),
+        el("td", el("a", host, href=link(request, f"/devices/{host}")), el("br"), el("small", row.device or None)),
         el(
-            "p",
-            el("span", judged.session.peer),
+            "td",
+            el("span", tongue(SEVERITIES.get(worst, "")), class_=f"badge {worst}") if worst else None,
             " ",
-            el("a", tongue("All of this device"), href=link(request, f"/devices/{host_of(row.peer)}")),
+            tongue(rule.title) if rule else (first or tongue("nothing")),
+            el("small", " ", tongue.counted("and {n} more", "and {n} more", more)) if more > 0 else None,
         ),
-        facts_of(judged.session, judged.advice),
-        _downloads(request, tongue, row),
-        [
-            el("p", el("strong", tongue("Not seen:")), " ", tongue(one), class_="remark")
-            for one in unseen(judged.session)
-        ],
-        _sections(tongue, judged, mails),
-    ]
-    return page(request, tongue("Session {id}", id=row.id), content)
-
-
-def _sections(tongue: Tongue, judged: Judgement, mails: Sequence[dict[str, object]]) -> list[Html | None]:
-    session = judged.session
-    said_here = el(
-        "section",
-        el("h2", tongue("The dialogue")),
-        dialogue(session.events, marks_of(judged.findings), "relayprobe"),
-        id="dialogue",
-    )
-    passed_on = sent_on_section(mails)
-    both = el("div", said_here, passed_on, class_="beside") if passed_on else said_here
-    return [
-        findings_section(session, judged.findings),
-        verdicts_section(judged.verdicts, judged.findings),
-        advice_section(judged.advice),
-        both,
-        hellos_section(session),
-    ]
-
-
-def _downloads(request: Request, tongue: Tongue, row: Row) -> Html:
-    at = f"/api/v1/sessions/{row.id}"
-    links = [
-        el("li", el("a", tongue(name), href=link(request, f"{at}/{form}".rstrip("/"), **query), download=""))
-        for form, query, name in DOWNLOADS
-    ]
-    for n in range(1, min(row.messages, 20) + 1):
-        links.append(
-            el("li", el("a", tongue("Message {n}", n=n), href=link(request, f"/sessions/{row.id}/messages/{n}")))
-        )
-        links.append(
-            el(
-                "li",
-                el(
-                    "a",
-                    tongue("Message {n} (eml)", n=n),
-                    href=link(request, f"{at}/message.eml", n=str(n)),
-                    download="",
-                ),
-            )
-        )
-    return el("nav", el("ul", links), aria_label=tongue("To look at and to hand over"), class_="downloads")
-
-
-def _going_on(tongue: Tongue, one: Open) -> list[Html | None]:
-    from relayprobe.wire.session import session_of
-
-    events = list(one.events)
-    judged = judge(session_of(events, id=one.id, started=one.since))
-    left_out = el("p", tongue("{n} events more are not shown.", n=one.left_out)) if one.left_out else None
-    return [
-        facts_of(judged.session, judged.advice),
+        el("td", _tls(tongue, row.tls), data_label=tongue("TLS") if row.tls else None),
         el(
-            "section",
-            el("h2", tongue("The dialogue")),
-            dialogue(events, marks_of(judged.findings), "relayprobe"),
-            left_out,
-            id="dialogue",
+            "td",
+            row.users[0] if row.users else None,
+            el("br") if row.users else None,
+            el("small", _login(tongue, row.login)),
+            data_label=tongue("Login"),
         ),
-        findings_section(judged.session, judged.findings),
-    ]
+        el("td", row.senders[0] if row.senders else None, data_label=tongue("Sender") if row.senders else None),
+        el("td", tongue(verdict), class_=f"word {style}"),
+        data_row="",
+    )
 
 
-def _fresh_session(house: House, request: Request) -> Response:
-    one = house.hub.session(found(request))
-    if one is None:
-        return Response(status_code=204)  # it has ended: the script loads the page again
-    return fragment(_going_on(request.state.tongue, one))
+def _open(request: Request, one: Open) -> Html:
+    tongue: Tongue = request.state.tongue
+    host = host_of(one.peer)
+    return el(
+        "tr",
+        el("td"),
+        el("th", el("a", moment(one.since), href=link(request, f"/sessions/{one.id}")), scope="row"),
+        el("td", el("a", host, href=link(request, f"/devices/{host}"))),
+        el(
+            "td",
+            el("span", tongue("open"), class_="badge good"),
+            " ",
+            tongue.counted("{n} event so far", "{n} events so far", len(one.events) + one.left_out),
+            colspan="5",
+        ),
+        data_row="",
+        class_="open",
+    )
+
+
+_TLS = {"none": said("none"), "failed": said("failed"), "yes": said("yes")}
+_WENT = {"accepted": said("accepted"), "refused": said("refused"), "unfinished": said("unfinished")}
+
+
+def _tls(tongue: Tongue, tls: str) -> str:
+    return tongue(_TLS[tls]) if tls in _TLS else tls.replace("TLSv", "TLS ")
+
+
+def _login(tongue: Tongue, login: str) -> str:
+    mechanism, _, went = login.partition(" ")
+    return f"{mechanism} {tongue(_WENT[went])}" if went in _WENT else login or tongue("none")

@@ -1,138 +1,136 @@
-// Keeps a page fresh and adds the keys. The server makes all HTML, escaped; news only say that something changed, and
-// then the piece that changed is fetched, at most so often. Without this script the pages are whole, and stand still.
+// Keeps a page up to date, and moves in it by keyboard. The page is whole without this.
+// What changes is fetched as HTML that the server has made and escaped; news only say that there is something to fetch.
 "use strict";
+(() => {
+  const base = document.body.dataset.base || "";
+  const main = document.getElementById("main");
+  const policy = window.trustedTypes
+    ? window.trustedTypes.createPolicy("relayprobe", { createHTML: (html) => html })
+    : { createHTML: (html) => html };
 
-const base = document.body.dataset.base;
-const live = document.body.dataset.live || "";
-const words = document.body.dataset;
-const policy = window.trustedTypes
-  ? window.trustedTypes.createPolicy("relayprobe", { createHTML: (text) => text })
-  : { createHTML: (text) => text };
+  const parsed = (html) => new DOMParser().parseFromString(policy.createHTML(html), "text/html").body;
 
-// Calls `work` now, and then at most once in `pause` milliseconds, never twice at once.
-function seldom(pause, work) {
-  let busy = false, again = false;
-  return async function call() {
-    if (busy) { again = true; return; }
-    busy = true;
-    try { await work(); } catch { /* the next news try again */ }
-    setTimeout(() => { busy = false; if (again) { again = false; call(); } }, pause);
+  const fetched = async (address) => {
+    const answer = await fetch(address, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    return parsed(await answer.text());
   };
-}
 
-async function fetched(path) {
-  const answer = await fetch(base + path, { headers: { Accept: "text/html" } });
-  if (answer.status !== 200) return null;
-  return new DOMParser().parseFromString(policy.createHTML(await answer.text()), "text/html");
-}
+  // Runs at once, and then again at most every so many milliseconds, however often it is asked for.
+  const seldom = (run, pause) => {
+    let waiting = false, again = false;
+    return async function ask() {
+      if (waiting) { again = true; return; }
+      waiting = true;
+      try { await run(); } catch { /* the next news bring it */ }
+      setTimeout(() => { waiting = false; if (again) { again = false; ask(); } }, pause);
+    };
+  };
 
-function put(id, made) {
-  const here = document.getElementById(id), there = made.getElementById(id);
-  if (here && there) here.replaceWith(document.adoptNode(there));
-}
+  const listen = (query, kinds) => {
+    const source = new EventSource(`${base}/api/v1/events${query}`);
+    for (const [kind, told] of Object.entries(kinds)) source.addEventListener(kind, (event) => told(JSON.parse(event.data)));
+    addEventListener("pagehide", () => source.close());
+  };
 
-// The list
+  // The list: new rows come in where nobody reads further down, has ticked anything, or is in the table by keyboard.
+  const list = () => {
+    const rows = document.getElementById("rows"), news = document.getElementById("news");
+    const here = new URL(location.href);
+    here.searchParams.set("part", "rows");
+    const show = async () => {
+      const fresh = await fetched(here);
+      const known = new Set([...rows.querySelectorAll("tr[data-row] th a")].map((a) => a.href));
+      rows.replaceChildren(...fresh.childNodes);
+      for (const a of rows.querySelectorAll("tr[data-row] th a")) {
+        if (known.size && !known.has(a.href)) a.closest("tr").classList.add("fresh");
+      }
+      news.hidden = true;
+      times(rows);
+    };
+    const busy = () => scrollY > 300 || rows.contains(document.activeElement) || rows.querySelector("input:checked, tr.here");
+    const look = seldom(async () => { if (busy()) news.hidden = false; else await show(); }, 1000);
+    news.addEventListener("click", () => { show(); scrollTo({ top: 0 }); });
+    listen("", { sessions: look, connected: look, missed: look });
+  };
 
-let waiting = null;
-
-function showList(made) {
-  const ticked = [...document.querySelectorAll("#list input:checked")].map((one) => one.value);
-  const chosen = document.querySelector("tr.chosen")?.dataset.id;
-  put("list", made);
-  for (const box of document.querySelectorAll("#list input")) box.checked = ticked.includes(box.value);
-  if (chosen) document.querySelector(`tr[data-id="${CSS.escape(chosen)}"]`)?.classList.add("chosen");
-  waiting = null;
-  document.querySelector(".fresh")?.remove();
-}
-
-// The list stands still under somebody who reads in it: then a button tells that there is more.
-function reading() {
-  const list = document.getElementById("list");
-  return window.scrollY > 40 || list.contains(document.activeElement) || list.querySelector("tr.chosen, input:checked");
-}
-
-const freshList = seldom(500, async () => {
-  const made = await fetched("/live/sessions" + location.search);
-  if (!made) return;
-  if (!document.getElementById("open").contains(document.activeElement)) put("open", made);
-  if (!reading()) { showList(made); return; }
-  waiting = made;
-  if (document.querySelector(".fresh")) return;
-  const button = document.createElement("button");
-  button.className = "fresh";
-  button.type = "button";
-  button.textContent = words.new;
-  button.addEventListener("click", () => { showList(waiting); window.scrollTo(0, 0); });
-  document.getElementById("list").before(button);
-});
-
-// A session that goes on: rows are added, so that nothing moves under the reader.
-
-function freshSession(id) {
-  return seldom(400, async () => {
-    const made = await fetched("/live/sessions/" + id);
-    if (!made) { location.reload(); return; }
-    const body = document.querySelector("#dialogue tbody");
-    const rows = [...made.querySelectorAll("#dialogue tbody tr")];
-    const known = body.rows.length;
-    rows.slice(0, known).forEach((row, at) => {
-      if (row.textContent !== body.rows[at].textContent) body.rows[at].replaceWith(document.adoptNode(row));
+  // An open session: its new lines are put below those that are there.
+  const session = (id) => {
+    const place = document.getElementById("lines");
+    const look = seldom(async () => {
+      const fresh = await fetched(`${base}/sessions/${id}/lines`);
+      const there = place.querySelectorAll("tbody tr").length;
+      const low = innerHeight + scrollY > document.documentElement.scrollHeight - 80;
+      const body = place.querySelector("tbody");
+      const more = [...fresh.querySelectorAll("tbody tr")].slice(there);
+      if (!body) place.replaceChildren(...fresh.childNodes); else body.append(...more);
+      for (const row of more) row.classList.add("fresh");
+      if (low && more.length) scrollTo({ top: document.documentElement.scrollHeight });
+    }, 300);
+    listen(`?session=${encodeURIComponent(id)}`, {
+      lines: look,
+      missed: look,
+      sessions: (told) => { if (told.more || told.sessions.some((one) => one.id === id)) setTimeout(() => location.reload(), 400); },
     });
-    for (const row of rows.slice(known)) body.append(document.adoptNode(row));
-    if (!document.getElementById("findings")?.contains(document.activeElement)) put("findings", made);
+  };
+
+  // Times are written in UTC; the reader's own go beside them.
+  const times = (within) => {
+    for (const time of within.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      time.title = time.title || `${time.textContent} UTC`;
+      const two = (number) => String(number).padStart(2, "0");
+      const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+      time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+    }
+  };
+
+  const keys = document.getElementById("keys");
+  const rowsNow = () => [...document.querySelectorAll("tr[data-row]")];
+  const go = (step) => {
+    const rows = rowsNow();
+    if (!rows.length) return;
+    const at = rows.findIndex((row) => row.classList.contains("here"));
+    const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+    for (const row of rows) row.classList.remove("here");
+    next.classList.add("here");
+    next.querySelector("a")?.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "nearest" });
+  };
+  const pressed = {
+    j: () => go(1),
+    k: () => go(-1),
+    u: () => { location.href = `${base}/`; },
+    "/": () => (document.getElementById("search-q") || { focus: () => { location.href = `${base}/#search-q`; } }).focus(),
+    "?": () => keys.showModal(),
+  };
+  addEventListener("keydown", (event) => {
+    const busy = event.target.closest("input, select, textarea, dialog");
+    if (busy || event.ctrlKey || event.metaKey || event.altKey || !(event.key in pressed)) return;
+    event.preventDefault();
+    pressed[event.key]();
   });
-}
-
-if (live) {
-  const session = live.startsWith("session:") ? live.slice(8) : null;
-  const fresh = session ? freshSession(session) : freshList;
-  const source = new EventSource(`${base}/api/v1/events${session ? `?session=${session}` : ""}`);
-  for (const kind of session ? ["lines", "open", "missed"] : ["sessions", "open", "missed"]) {
-    source.addEventListener(kind, fresh);
+  for (const button of document.querySelectorAll("[data-keys]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => keys.showModal());
   }
-  source.addEventListener("open", fresh);
-  window.addEventListener("pagehide", () => source.close());
-}
 
-// The keys
-
-function choose(step) {
-  const rows = [...document.querySelectorAll("main tr[data-id]")];
-  if (!rows.length) return;
-  const now = rows.findIndex((row) => row.classList.contains("chosen"));
-  const next = rows[Math.min(Math.max(now + step, 0), rows.length - 1)];
-  rows[now]?.classList.remove("chosen");
-  next.classList.add("chosen");
-  next.querySelector("a").focus({ preventScroll: true });
-  next.scrollIntoView({ block: "nearest" });
-}
-
-const KEYS = {
-  j: () => choose(1),
-  k: () => choose(-1),
-  "/": () => (document.getElementById("search-q") || { focus: () => location.assign(base + "/") }).focus(),
-  u: () => location.assign(base + "/"),
-  "?": () => document.getElementById("help").showModal(),
-};
-
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.target.closest("input, textarea, select, dialog[open]")) {
-    if (event.key === "Escape") event.target.blur();
-    return;
-  }
-  const does = KEYS[event.key];
-  if (!does) return;
-  event.preventDefault();
-  does();
-});
-
-// A link to a line takes the keyboard there, too.
-function toLine() {
-  const there = location.hash.startsWith("#line-") && document.getElementById(location.hash.slice(1));
-  if (!there) return;
-  there.tabIndex = -1;
-  there.focus();
-}
-window.addEventListener("hashchange", toLine);
-toLine();
+  // A finding leads to its line, and the line takes the focus, so that who cannot see it is there too.
+  const arrive = () => {
+    const place = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (place) { place.tabIndex = -1; place.focus({ preventScroll: true }); }
+  };
+  addEventListener("hashchange", arrive);
+  arrive();
+  if (location.hash === "#search-q") document.getElementById("search-q")?.focus();
+  times(document);
+  const live = main?.dataset.live;
+  if (live === "sessions") list();
+  else if (live === "queue") listen("", { mails: seldom(async () => {
+    if (main.contains(document.activeElement) && document.activeElement !== main) return;
+    const fresh = await fetched(location.href);
+    main.replaceChildren(...fresh.querySelector("main").childNodes);
+    times(main);
+  }, 1000) });
+  else if (live) session(live);
+})();
