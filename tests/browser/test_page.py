@@ -154,6 +154,7 @@ def test_search_compare_and_keys(at_root: Serving, browser: Browser) -> None:
     expect(rows(page)).to_have_count(1)
     assert "q=other" in page.url
     page.keyboard.press("u")
+    page.wait_for_load_state("load")
     expect(rows(page)).to_have_count(2)
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -166,6 +167,7 @@ def test_search_compare_and_keys(at_root: Serving, browser: Browser) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("u")
+    page.wait_for_load_state("load")
     expect(rows(page)).to_have_count(2)
     for box in page.locator("input[name=s]").all():
         box.check()
