@@ -22,6 +22,7 @@ from relayprobe.web.hub import Open
 from relayprobe.web.links import link
 from relayprobe.web.pages.frame import page
 
+PARTS = (("dialogue", said("Dialogue")), ("verdicts", said("Verdicts")), ("settings", said("Settings")))
 FORMS = (
     ("report.html", said("Report (HTML)")),
     ("report.html?anonymous=1", said("Report without names")),
@@ -54,7 +55,7 @@ def session(house: House, request: Request) -> Response:
     dialogue = el(
         "section",
         el("h2", tongue("The dialogue")),
-        el("p", prose(tongue(report.LEGEND)), class_="doubt"),
+        el("p", report.legend("relayprobe", tongue), class_="doubt"),
         report.dialogue(shown.events, report.marks_of(found.findings), tongue("relayprobe"), tongue=tongue),
         id="dialogue",
     )
