@@ -106,7 +106,7 @@
     "?": () => keys.showModal(),
   };
   addEventListener("keydown", (event) => {
-    const busy = event.target.closest("input, select, textarea, dialog");
+    const busy = event.target.closest("input, select, textarea, dialog[open]");
     if (busy || event.ctrlKey || event.metaKey || event.altKey || !(event.key in pressed)) return;
     event.preventDefault();
     pressed[event.key]();
