@@ -55,7 +55,7 @@ def session(house: House, request: Request) -> Response:
     dialogue = el(
         "section",
         el("h2", tongue("The dialogue")),
-        el("p", prose(tongue(report.LEGEND)), class_="doubt"),
+        el("p", report.legend("relayprobe", tongue), class_="doubt"),
         report.dialogue(shown.events, report.marks_of(found.findings), tongue("relayprobe"), tongue=tongue),
         id="dialogue",
     )
