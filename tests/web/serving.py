@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
-from prometheus_client import CollectorRegistry
 
 from relayprobe.settings import Settings
+from relayprobe.web.figures import figures_of
 from relayprobe.web.house import House
 from relayprobe.web.hub import Hub
 from relayprobe.web.serve import Web, start
@@ -45,7 +45,7 @@ class Serving:
     def __enter__(self) -> Self:
         self._thread.start()
         self.hub = self.do(Hub)
-        self.house = House(self.folder, lambda: self.settings, self.hub, CollectorRegistry())
+        self.house = House(self.folder, lambda: self.settings, self.hub, figures_of(self.hub))
         try:
             self.web: Web = self.wait(start(self.house, self.settings))
         except BaseException:
