@@ -31,6 +31,7 @@ from relayprobe.capture.smtp import Limits
 from relayprobe.capture.tls import CertificateError, imitated_context, own_certificate, server_context
 from relayprobe.cli.options import common, fail, option, settings
 from relayprobe.cli.terminal import Beside, Terminal
+from relayprobe.cli.web import heard, new_hub, page_announced, page_served, web_options
 from relayprobe.report.interview import progress_object, progress_text
 from relayprobe.report.text import MODE_NAMES, advice_text, conclusion, event_line, verdicts_text
 from relayprobe.settings.site import site_of
@@ -67,6 +68,7 @@ log = structlog.get_logger("relayprobe.session")
 @option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
 @option("--log-file", type=click.Path(path_type=Path), help="Log there instead of on stderr.")
 @option("--log-format", type=click.Choice(["console", "json"]), help="Form of the log (default console).")
+@web_options
 @option("-q", "--quiet", is_flag=True, help="Do not show the dialogues.")
 def command(
     config: Path | None,
@@ -84,6 +86,8 @@ def command(
     key: Path | None,
     log_file: Path | None,
     log_format: str | None,
+    web: str | None,
+    no_web: bool,
     quiet: bool,
 ) -> None:
     """Capture and diagnose what devices send; never forwards anything.
@@ -103,6 +107,7 @@ def command(
             "key": key,
         },
         "log": {"file": log_file, "form": log_format},
+        "web": {"on": web},
     }
     chosen = settings(config, only_given(given))
     if interview and chosen.listen.imitate:
@@ -116,7 +121,7 @@ def command(
     show = Beside(Terminal(no_color))
     try:
         with new_loop_runner() as runner:
-            runner.run(serve(chosen, show, quiet=quiet or as_json, as_json=as_json, interview=interview))
+            runner.run(serve(chosen, show, quiet=quiet or as_json, as_json=as_json, interview=interview, no_web=no_web))
     finally:
         show.close()
 
@@ -144,7 +149,13 @@ def new_loop_runner() -> asyncio.Runner:
 
 
 async def serve(
-    chosen: Settings, show: Beside, *, quiet: bool = False, as_json: bool = False, interview: bool = False
+    chosen: Settings,
+    show: Beside,
+    *,
+    quiet: bool = False,
+    as_json: bool = False,
+    interview: bool = False,
+    no_web: bool = True,
 ) -> None:
     """Listen until told to stop."""
     ports, sockets = ports_of(chosen)
@@ -156,6 +167,12 @@ async def serve(
         if imitated not in (None, "submission") and not chosen.site.domains:
             log.warning("domains in [site] are not told: that of the sender is taken for the accepted domain")
         screen = None if quiet else Screen(show)
+        hub = new_hub(no_web)
+
+        def ended(judged: Judged) -> None:
+            heard(hub, judged)
+            _judged(judged, screen, show if as_json else None, show, interviews)
+
         interviews = None
         manner = manner_of(chosen)
         if interview:
@@ -173,8 +190,8 @@ async def serve(
             tls,
             store,
             chosen.data,
-            onlookers=(screen,) if screen else (),
-            judged=lambda judged: _judged(judged, screen, show if as_json else None, show, interviews),
+            onlookers=tuple(one for one in (screen, hub) if one is not None),
+            judged=ended,
         )
         await listener.start(sockets)
         for port in listener.ports:
@@ -186,7 +203,8 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, stop.set)
-        await stop.wait()
+        async with page_served(hub, lambda: chosen, None, lambda link: page_announced(show, link, quiet)):
+            await stop.wait()
         await listener.stop()
         log.info("stopped")
     except (ListenError, CertificateError) as error:

@@ -21,6 +21,7 @@ from relayprobe import logs
 from relayprobe.cli.listen import Screen, certificate_of, manner_of, new_loop_runner, only_given, ports_of, store_of
 from relayprobe.cli.options import Wrong, common, fail, option, settings
 from relayprobe.cli.terminal import Beside, Terminal
+from relayprobe.cli.web import heard, new_hub, page_announced, page_served, web_options
 from relayprobe.settings.site import site_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("relayprobe.relay")
 
-AT_START = ("listen.name", "listen.cert", "listen.key", "listen.pop3", "relay.metrics", "retention", "log")
+AT_START = ("listen.name", "listen.cert", "listen.key", "listen.pop3", "relay.metrics", "retention", "log", "web")
 """Settings that are looked at when the relay starts, and not when it reads the configuration anew."""
 
 
@@ -48,6 +49,7 @@ AT_START = ("listen.name", "listen.cert", "listen.key", "listen.pop3", "relay.me
 @option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
 @option("--log-file", type=click.Path(path_type=Path), help="Log there instead of on stderr.")
 @option("--log-format", type=click.Choice(["console", "json"]), help="Form of the log (default console).")
+@web_options
 @option("-q", "--quiet", is_flag=True, help="Do not show the dialogues.")
 def command(
     config: Path | None,
@@ -63,6 +65,8 @@ def command(
     key: Path | None,
     log_file: Path | None,
     log_format: str | None,
+    web: str | None,
+    no_web: bool,
     quiet: bool,
 ) -> None:
     """Take mail from the devices that are named, put it right, and send it on to Office 365.
@@ -78,6 +82,7 @@ def command(
             "data": data,
             "listen": {"on": listen or None, "cert": cert, "key": key},
             "log": {"file": log_file, "form": log_format},
+            "web": {"on": web},
         }
     )
     chosen = settings(config, given)
@@ -102,7 +107,7 @@ def command(
     show = Beside(Terminal(no_color))
     try:
         with new_loop_runner() as runner:
-            house = _House(chosen, plan, config, given, show, quiet=quiet or as_json, as_json=as_json)
+            house = _House(chosen, plan, config, given, show, quiet=quiet or as_json, as_json=as_json, no_web=no_web)
             runner.run(house.serve(seconds))
     finally:
         show.close()
@@ -132,7 +137,9 @@ class _House:
         *,
         quiet: bool,
         as_json: bool,
+        no_web: bool,
     ) -> None:
+        self._hub = new_hub(no_web)
         self._chosen = chosen
         self._plan = plan
         self._config = config
@@ -166,7 +173,7 @@ class _House:
                 server_context(certificate, key),
                 store,
                 chosen.data,
-                onlookers=(self._screen,) if self._screen else (),
+                onlookers=tuple(one for one in (self._screen, self._hub) if one is not None),
                 judged=self._judged,
             )
             relay.start()
@@ -183,7 +190,11 @@ class _House:
                 )
             if self._screen:
                 self._show.lines(_invitation(listener.ports, chosen, self._plan, learn))
-            await self._until_stopped(relay, listener, learn, early.is_set())
+            quiet = self._screen is None
+            async with page_served(
+                self._hub, lambda: self._chosen, relay, lambda link: page_announced(self._show, link, quiet)
+            ):
+                await self._until_stopped(relay, listener, learn, early.is_set())
             await listener.stop()
             await relay.stop()
             if learn is not None:
@@ -282,6 +293,7 @@ class _House:
         from relayprobe.cli.listen import log_session
 
         log_session(judged)
+        heard(self._hub, judged)
         if self._screen:
             self._screen.judged(judged)
         if self._as_json:
@@ -290,6 +302,10 @@ class _House:
             self._show.line(("", json.dumps(row_object(judged.row))))
 
     def _ended(self, attempt: Attempt, mail: Mail) -> None:
+        if self._hub is not None:
+            from relayprobe.dossier.objects import mail_object
+
+            self._hub.mail(mail_object(mail, attempt.reply))
         if self._as_json:
             from relayprobe.dossier.objects import mail_object
 

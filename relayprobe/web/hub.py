@@ -54,7 +54,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One piece of news. `kind`: sessions, open, lines, mails or missed; `thing`: as JSON can hold it."""
+    """One piece of news. `kind`: sessions, connected, lines, mails or missed; `thing`: as JSON can hold it."""
 
     kind: str
     thing: Mapping[str, Any]
@@ -163,7 +163,7 @@ class Hub:
         self._due = None
         news: list[News] = []
         if self._news_of_open:
-            news.append(News("open", {"count": len(self._open)}))
+            news.append(News("connected", {"count": len(self._open)}))
         if self._ended:
             news.append(News("sessions", {"sessions": self._ended, "more": self._ended_more}))
         if self._mails:
