@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import structlog
 
-from relayprobe.cli.options import fail, option
+from relayprobe.cli.options import fail, language, option
 from relayprobe.dossier.objects import row_object
-from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from relayprobe.capture.listener import Judged
@@ -82,7 +81,8 @@ async def page_served(
 
 def page_announced(show: Beside, link: str, quiet: bool) -> None:
     """Say where the page is: beside the dialogues, or where these are not shown, on stderr."""
+    told = language()("The page: {link}", link=link)
     if quiet:
-        click.echo(said("The page: {link}", link=link), err=True)
+        click.echo(told, err=True)
     else:
-        show.lines([("info", said("The page: {link}", link=link)), ("", "")])
+        show.lines([("info", told), ("", "")])
