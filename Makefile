@@ -39,7 +39,8 @@ translations: .venv/dev.stamp ## bring the Italian catalogue up to date with the
 	$(BIN)/python -m tests.translations
 
 requirements: .venv/dev.stamp ## write the pins anew; ARGS=--upgrade takes the newest
-	$(PIP_COMPILE) $(ARGS) --extra speed -o requirements/run.txt pyproject.toml requirements/run.in
+	$(PIP_COMPILE) $(ARGS) -o requirements/build.txt requirements/build.in
+	$(PIP_COMPILE) $(ARGS) --no-build-isolation --extra speed -c requirements/build.txt -o requirements/run.txt pyproject.toml
 	$(PIP_COMPILE) $(ARGS) -o requirements/dev.txt requirements/dev.in
 
 clean: ## remove all that was made
@@ -52,9 +53,10 @@ clean: ## remove all that was made
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv/run.stamp: $(BIN)/python requirements/run.txt pyproject.toml
+.venv/run.stamp: $(BIN)/python requirements/build.txt requirements/run.txt pyproject.toml
 	@echo "installing relayprobe into .venv"
-	@$(PIP_INSTALL) --require-hashes -r requirements/run.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt
+	@$(PIP_INSTALL) --require-hashes --no-build-isolation -r requirements/run.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -82,9 +82,8 @@ async def _addresses(resolver: Resolver, name: str) -> tuple[Answer, Answer]:
 def judged(seen: Exchangers) -> tuple[Checked, ...]:
     """`mx`: there is one, and it leads somewhere; `mx-kind`: whose the first host is."""
     record = _record(seen)
-    if not seen.hosts or not seen.hosts[0].name or _is_address(seen.hosts[0].name) or seen.hosts[0].name in DEAD:
-        return (record,)
-    return record, *_kind(seen)
+    first = seen.hosts[0].name if seen.hosts else ""
+    return (record,) if not first or _is_address(first) or first in DEAD else (record, *_kind(seen))
 
 
 def _record(seen: Exchangers) -> Checked:

@@ -11,9 +11,11 @@ from typing import Any
 
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.verdicts import Verdict
+from relayprobe.report.explained import or_none
 from relayprobe.report.text import SEVERITIES, WAY_NAMES, Styled
 from relayprobe.report.unseen import unseen
 from relayprobe.report.visible import visible
+from relayprobe.tongue import ENGLISH, Said, Tongue, counted, joined, said
 from relayprobe.wire.session import Session
 from relayprobe.wire.tls_names import suite_name, version_name
 
@@ -95,18 +97,24 @@ def _offered(session: Session) -> str | None:
 def _negotiated(session: Session) -> str | None:
     if session.tls:
         up = session.tls[-1][1]
-        return f"{up.version} with {up.cipher}" if up.version else "yes"
+        return said("{version} with {cipher}", version=up.version, cipher=up.cipher) if up.version else said("yes")
     if session.tls_failures:
-        return f"failed: {session.tls_failures[-1][1].reason}"
+        return said("failed: {reason}", reason=session.tls_failures[-1][1].reason)
     return None
 
 
+_OUTCOMES = {True: said("accepted"), False: said("refused"), None: said("not answered")}
+
+
 def _login(session: Session) -> str | None:
-    if session.login is None:
+    login = session.login
+    if login is None:
         return None
-    outcome = {True: "accepted", False: "refused", None: "not answered"}[session.login.accepted]
-    user = "" if session.login.user is None else f" as {session.login.user or 'nobody'}"
-    return f"{session.login.mechanism}{user}, {outcome}"
+    outcome = _OUTCOMES[login.accepted]
+    if login.user is None:
+        return said("{mechanism}, {outcome}", mechanism=login.mechanism, outcome=outcome)
+    user = login.user or said("nobody")
+    return said("{mechanism} as {user}, {outcome}", mechanism=login.mechanism, user=user, outcome=outcome)
 
 
 def _senders(session: Session) -> str | None:
@@ -121,34 +129,36 @@ def _messages(session: Session) -> str | None:
     texts = [envelope.message.body for envelope in session.envelopes if envelope.message]
     if not texts:
         return None
-    count = "one message" if len(texts) == 1 else f"{len(texts)} messages"
-    taken = f"{len(session.messages)} accepted"
-    said = [count, taken]
+    told = [
+        counted("one message", "{n} messages", len(texts)),
+        counted("{n} accepted", "{n} accepted", len(session.messages)),
+    ]
     if size := sum(text.size for text in texts):
-        said.append(f"{size:,} octets")
+        told.append(said("{n:,} octets", n=size))
     if bare := sum(text.lines.bare_lf for text in texts):
-        said.append(f"{bare:,} bare line feeds")
+        told.append(said("{n:,} bare line feeds", n=bare))
     if any(text.end in ("bare-lf", "cut") for text in texts):
-        said.append("not ended rightly")
-    return ", ".join(said)
+        told.append(said("not ended rightly"))
+    return joined(told, ", ")
 
 
 def _end(session: Session) -> str | None:
     if session.closed is None:
         return None
-    who = "the device" if session.closed.by == "client" else "the server"
-    return f"{who}, {session.closed.how}"
+    if session.closed.by == "client":
+        return said("the device, {how}", how=session.closed.how)
+    return said("the server, {how}", how=session.closed.how)
 
 
 _FACTS: tuple[tuple[str, Callable[[Session], str | None]], ...] = (
-    ("greeting", _greeting),
-    ("best TLS offered", _offered),
-    ("TLS", _negotiated),
-    ("login", _login),
-    ("sender", _senders),
-    ("recipients", _recipients),
-    ("messages", _messages),
-    ("closed by", _end),
+    (said("greeting"), _greeting),
+    (said("best TLS offered"), _offered),
+    (said("TLS"), _negotiated),
+    (said("login"), _login),
+    (said("sender"), _senders),
+    (said("recipients"), _recipients),
+    (said("messages"), _messages),
+    (said("closed by"), _end),
 )
 
 
@@ -159,83 +169,102 @@ def _suites(before: Session, after: Session) -> Iterator[Fact]:
         return
     once, now = set(hellos[0][-1].suites), set(hellos[1][-1].suites)
     lost, gained = sorted(once - now), sorted(now - once)
-    yield Fact("cipher suites", str(len(once)), str(len(now)))
+    yield Fact(said("cipher suites"), str(len(once)), str(len(now)))
     if lost:
-        yield Fact("suites lost", _some([suite_name(number) for number in lost]), None)
+        yield Fact(said("suites lost"), _some([suite_name(number) for number in lost]), None)
     if gained:
-        yield Fact("suites gained", None, _some([suite_name(number) for number in gained]))
+        yield Fact(said("suites gained"), None, _some([suite_name(number) for number in gained]))
 
 
 def _some(names: Sequence[str]) -> str | None:
     distinct = list(dict.fromkeys(names))
-    more = f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else ""
-    return ", ".join(distinct[:SHOWN]) + more or None
+    some = ", ".join(distinct[:SHOWN])
+    more = len(distinct) - SHOWN
+    return (said("{some} and {n} more", some=some, n=more) if more > 0 else some) or None
 
 
-def comparison_text(found: Comparison) -> Iterator[Styled]:
+_STAYS = {"gone": said("gone"), "new": said("new"), "stays": said("stays")}
+
+
+def comparison_text(found: Comparison, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """The comparison in words."""
-    yield "heading", f"From session {visible(found.before.id)} to session {visible(found.after.id)}"
+    yield (
+        "heading",
+        tongue(
+            "From session {before} to session {after}",
+            before=visible(found.before.id),
+            after=visible(found.after.id),
+        ),
+    )
     if found.before.host != found.after.host:
-        yield (
-            "warning",
-            f"  They are from {_known(found.before.host)} and {_known(found.after.host)}: two devices, it may be.",
-        )
-    for name, session in (("first", found.before), ("second", found.after)):
-        for sentence in unseen(session):
-            yield "warning", f"  Not seen in the {name}: {visible(sentence)}"
+        before, after = _known(found.before.host), _known(found.after.host)
+        text = tongue("They are from {before} and {after}: two devices, it may be.", before=before, after=after)
+        yield "warning", f"  {visible(text)}"
+    for sentence in unseen(found.before):
+        yield "warning", f"  {tongue('Not seen in the first:')} {visible(tongue(sentence))}"
+    for sentence in unseen(found.after):
+        yield "warning", f"  {tongue('Not seen in the second:')} {visible(tongue(sentence))}"
     yield "", ""
-    yield "heading", "What the device does"
+    yield "heading", tongue("What the device does")
     for fact in found.facts:
+        name = f"{tongue(fact.name)}:"
+        before, after = (visible(tongue(_known(value))) for value in (fact.before, fact.after))
         if fact.changed:
-            yield "fix", f"  {fact.name + ':':18} {_known(fact.before)} -> {_known(fact.after)}"
+            yield "fix", f"  {name:18} {before} -> {after}"
         elif fact.after is not None:
-            yield "", f"  {fact.name + ':':18} {_known(fact.after)} (as before)"
+            yield "", f"  {name:18} {after} {tongue('(as before)')}"
     yield "", ""
-    yield "heading", "What was found"
+    yield "heading", tongue("What was found")
     for word, style, findings in (
         ("gone", "good", found.gone),
         ("new", None, found.new),
         ("stays", None, found.stayed),
     ):
         for finding in findings:
-            severity = SEVERITIES[finding.severity]
-            yield style or finding.severity, f"  {word:6} {severity:8} {finding.rule.title}  [{finding.rule.id}]"
+            told = f"{tongue(_STAYS[word]):6} {tongue(SEVERITIES[finding.severity]):8} {tongue(finding.rule.title)}"
+            yield style or finding.severity, f"  {told}  [{finding.rule.id}]"
     if not (found.gone or found.new or found.stayed):
-        yield "good", "  nothing, in both"
+        yield "good", f"  {tongue('nothing, in both')}"
     yield "", ""
-    yield "heading", "Would it work?"
+    yield "heading", tongue("Would it work?")
     for turn in found.turns:
-        name = WAY_NAMES.get(turn.before.mode, turn.mode)
+        name = tongue(WAY_NAMES.get(turn.before.mode, turn.mode))
         style = "good" if turn.after.works else "error"
+        before, after = tongue(_verdict(turn.before)), tongue(_verdict(turn.after))
         if _verdict(turn.before) == _verdict(turn.after):
-            yield style, f"  {name}: {_verdict(turn.after)}, as before"
+            yield style, f"  {name}: {tongue('{verdict}, as before', verdict=after)}"
         else:
-            yield style, f"  {name}: {_verdict(turn.before)} -> {_verdict(turn.after)}"
+            yield style, f"  {name}: {before} -> {after}"
 
 
 def _known(text: str | None) -> str:
-    return "none" if text is None else visible(text) or "somebody"
+    return said("none") if text is None else text or said("somebody")
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: Verdict) -> Said:
     if verdict.works:
-        return "yes" if verdict.proven else "nothing speaks against it"
-    return f"no ({', '.join(verdict.blockers)})"
+        return said("yes") if verdict.proven else said("nothing speaks against it")
+    return said("no ({blockers})", blockers=", ".join(verdict.blockers))
 
 
-def comparison_object(found: Comparison) -> dict[str, Any]:
+def comparison_object(found: Comparison, tongue: Tongue = ENGLISH) -> dict[str, Any]:
     """The comparison as a JSON object."""
     return {
-        "before": _session(found.before),
-        "after": _session(found.after),
+        "before": _session(found.before, tongue),
+        "after": _session(found.after, tongue),
         "facts": [
-            {"name": fact.name, "before": fact.before, "after": fact.after, "changed": fact.changed}
+            {
+                "name": fact.name,
+                "before": or_none(fact.before, tongue),
+                "after": or_none(fact.after, tongue),
+                "changed": fact.changed,
+            }
             for fact in found.facts
         ],
         "findings": {
-            "gone": [_finding(finding) for finding in found.gone],
-            "new": [_finding(finding) for finding in found.new],
-            "stayed": [_finding(finding) for finding in found.stayed],
+            "gone": [_finding(finding, tongue) for finding in found.gone],
+            "new": [_finding(finding, tongue) for finding in found.new],
+            "stayed": [_finding(finding, tongue) for finding in found.stayed],
         },
         "verdicts": [
             {"mode": turn.mode, "before": _works(turn.before), "after": _works(turn.after)} for turn in found.turns
@@ -243,12 +272,17 @@ def comparison_object(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _session(session: Session) -> dict[str, Any]:
-    return {"id": session.id, "peer": session.peer, "started": session.started, "unseen": list(unseen(session))}
+def _session(session: Session, tongue: Tongue) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "peer": session.peer,
+        "started": session.started,
+        "unseen": [tongue(sentence) for sentence in unseen(session)],
+    }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {"rule": finding.rule.id, "severity": finding.severity, "title": finding.rule.title}
+def _finding(finding: Finding, tongue: Tongue) -> dict[str, Any]:
+    return {"rule": finding.rule.id, "severity": finding.severity, "title": tongue(finding.rule.title)}
 
 
 def _works(verdict: Verdict) -> dict[str, Any]:

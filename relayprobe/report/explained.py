@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 from relayprobe.advice.refused import Refusal
@@ -18,24 +19,25 @@ from relayprobe.report.text import MODE_NAMES, WIDTH, Styled
 from relayprobe.report.visible import visible
 from relayprobe.rules import RULES, Rule
 from relayprobe.rules.codes import Code, Text, rules_meant
+from relayprobe.tongue import ENGLISH, Said, Tongue, joined, said
 
-STAGES: dict[Stage, str] = {
-    "banner": "as soon as the device connects",
-    "ehlo": "after HELO or EHLO",
-    "tls": "around STARTTLS",
-    "auth": "at the login (AUTH)",
-    "mail": "after MAIL FROM",
-    "rcpt": "after RCPT TO",
-    "data": "after DATA, or while the message comes",
-    "end-of-data": "after the message",
-    "later": "later, as a report to the sender's mailbox",
+STAGES: dict[Stage, Said] = {
+    "banner": said("as soon as the device connects"),
+    "ehlo": said("after HELO or EHLO"),
+    "tls": said("around STARTTLS"),
+    "auth": said("at the login (AUTH)"),
+    "mail": said("after MAIL FROM"),
+    "rcpt": said("after RCPT TO"),
+    "data": said("after DATA, or while the message comes"),
+    "end-of-data": said("after the message"),
+    "later": said("later, as a report to the sender's mailbox"),
 }
-RETRIES: dict[Retry, str] = {
-    "retry": "Trying again helps, after a while.",
-    "never": "Trying again does not help: the mail itself is refused.",
-    "configuration": "Trying again does not help until the setting is changed.",
-    "hold": "Trying again does not help, but the mail is not to blame: it can go out once this is set right.",
-    "stop-hours": "Trying again makes it worse: send nothing for some hours.",
+RETRIES: dict[Retry, Said] = {
+    "retry": said("Trying again helps, after a while."),
+    "never": said("Trying again does not help: the mail itself is refused."),
+    "configuration": said("Trying again does not help until the setting is changed."),
+    "hold": said("Trying again does not help, but the mail is not to blame: it can go out once this is set right."),
+    "stop-hours": said("Trying again makes it worse: send nothing for some hours."),
 }
 FEW = 2
 """Meanings of a number that are explained in full; of more, each gets a few lines."""
@@ -45,115 +47,128 @@ QUOTED = 300
 """Characters of a refusal that are quoted: kilobytes of a server's insides may follow."""
 
 
-def refusals_text(refusals: Sequence[Refusal]) -> Iterator[Styled]:
+def refusals_text(refusals: Sequence[Refusal], tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """What another server refused, quoted and explained."""
     for refusal in refusals:
         quoted = visible(refusal.reply.text)
         shown = quoted if len(quoted) <= QUOTED else quoted[:QUOTED] + "..."
-        yield from _said(f"The server refused {refusal.to}: {shown}", "", "error")
-        yield from explanation(refusal.found)
+        told = tongue("The server refused {to}: {reply}", to=refusal.to, reply=shown)
+        yield from _lines(told, "", "error")
+        yield from explanation(refusal.found, tongue=tongue)
         yield "", ""
 
 
-def refusal_object(refusal: Refusal) -> dict[str, Any]:
+def refusal_object(refusal: Refusal, tongue: Tongue = ENGLISH) -> dict[str, Any]:
     """One of them as a JSON object."""
     return {
         "event": refusal.event,
-        "to": refusal.to,
+        "to": tongue(refusal.to),
         "reply": refusal.reply.text,
-        "explained": explanation_object(refusal.found),
+        "explained": explanation_object(refusal.found, tongue=tongue),
     }
 
 
-def explanation(found: Recognised, texts: Sequence[Text] = (), codes: Sequence[Code] = ()) -> Iterator[Styled]:
+def explanation(
+    found: Recognised, texts: Sequence[Text] = (), codes: Sequence[Code] = (), tongue: Tongue = ENGLISH
+) -> Iterator[Styled]:
     """All about what was recognised in a text; where nothing was, what can be said all the same."""
-    blocks: list[Iterator[Styled]] = [_text(text) for text in texts]
+    blocks: list[Iterator[Styled]] = [_text(text, tongue) for text in texts]
     numbered = [match.answer for match in found.matches if match.by == "number"]
     if len(numbered) > FEW:
-        blocks += [_answer(match) for match in found.matches if match.by == "words"]
-        blocks.append(_meanings(numbered))
+        blocks += [_answer(match, tongue) for match in found.matches if match.by == "words"]
+        blocks.append(_meanings(numbered, tongue))
     else:
-        blocks += [_answer(match) for match in found.matches]
+        blocks += [_answer(match, tongue) for match in found.matches]
     if not found.matches:
-        blocks += [_normal(normal) for normal in found.normal]
-    blocks += [_unknown(unknown) for unknown in found.unknown]
-    blocks += [code_page(code) for code in codes]
+        blocks += [_normal(normal, tongue) for normal in found.normal]
+    blocks += [_unknown(unknown, tongue) for unknown in found.unknown]
+    blocks += [code_page(code, tongue=tongue) for code in codes]
     if found.cut:
-        blocks.append(iter([("warning", "The text is too long: its end was not read.")]))
+        blocks.append(iter([("warning", tongue("The text is too long: its end was not read."))]))
     for n, block in enumerate(blocks):
         if n:
             yield "", ""
         yield from block
     if not blocks:
-        yield "warning", "Nothing in it is a reply of Office 365 that is known here."
-        yield from _said("A reply begins with three digits, as `550 5.7.64 ...`; paste it whole, with its words.")
+        yield "warning", tongue("Nothing in it is a reply of Office 365 that is known here.")
+        yield from _lines(
+            tongue("A reply begins with three digits, as `550 5.7.64 ...`; paste it whole, with its words.")
+        )
 
 
-def explanation_object(found: Recognised, texts: Sequence[Text] = (), codes: Sequence[Code] = ()) -> dict[str, Any]:
+def explanation_object(
+    found: Recognised, texts: Sequence[Text] = (), codes: Sequence[Code] = (), tongue: Tongue = ENGLISH
+) -> dict[str, Any]:
     """The same as a JSON object."""
     return {
         "recognised": bool(found or texts or codes),
-        "answers": [_answer_object(match) for match in found.matches],
+        "answers": [_answer_object(match, tongue) for match in found.matches],
         "normal": [
             {
                 "line": normal.line,
                 "stage": normal.stage,
-                "meaning": normal.meaning,
+                "meaning": tongue(normal.meaning),
                 "source": normal.source,
                 "seen": normal.seen or None,
-                "doubt": normal.doubt,
+                "doubt": or_none(normal.doubt, tongue),
             }
             for normal in found.normal
         ],
-        "unknown": [{"line": unknown.line, "meaning": unknown.meaning} for unknown in found.unknown],
+        "unknown": [{"line": unknown.line, "meaning": tongue(unknown.meaning)} for unknown in found.unknown],
         "texts": [
             {
-                "program": text.program,
+                "program": tongue(text.program),
                 "text": text.text,
-                "cause": text.cause,
+                "cause": tongue(text.cause),
                 "rules": list(rules_meant(text.rules, RULES)),
                 "source": text.source,
             }
             for text in texts
         ],
-        "codes": [code_object(code) for code in codes],
+        "codes": [code_object(code, tongue=tongue) for code in codes],
         "cut": found.cut,
     }
 
 
-def code_page(code: Code, written: str | None = None) -> Iterator[Styled]:
+def code_page(code: Code, written: str | None = None, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """All about one vendor's code. `written`: as somebody wrote it."""
     yield "heading", f"{code.vendor}: {code.code}"
-    yield from _said(f"{code.text}.")
+    yield from _lines(f"{tongue(code.text)}.")
     if code.about:
-        yield from _said(f"It comes from: {code.about}.")
+        yield from _lines(tongue("It comes from: {about}.", about=tongue(code.about)))
     if smtp := code.smtp(written or code.code):
-        yield from _said(f"In it is the code of SMTP {smtp}: {CLASSES[str(smtp)[0]]}.")
+        yield from _lines(
+            tongue("In it is the code of SMTP {code}: {says}.", code=str(smtp), says=CLASSES[str(smtp)[0]])
+        )
         answers = [answer for answer in ANSWERS if answer.code == smtp]
         if answers:
-            yield from _said("Office 365 answers so with these; `relayprobe explain` tells more of each:")
+            yield from _lines(tongue("Office 365 answers so with these; `relayprobe explain` tells more of each:"))
             for answer in answers:
-                yield from _said(answer.line, "    ")
-    yield from _leading(rules_meant(code.rules, RULES))
-    yield from _said(f"Source: {code.source}")
-    if code.doubt:
-        yield from _said(f"Not certain: {code.doubt}.")
+                yield from _lines(answer.line, "    ")
+    yield from _leading(rules_meant(code.rules, RULES), tongue)
+    yield from _lines(f"{tongue('Source:')} {code.source}")
+    yield from _uncertain(code.doubt, tongue)
 
 
-def code_object(code: Code, written: str | None = None) -> dict[str, Any]:
+def code_object(code: Code, written: str | None = None, tongue: Tongue = ENGLISH) -> dict[str, Any]:
     """A vendor's code as a JSON object."""
     smtp = code.smtp(written or code.code)
     return {
         "vendor": code.vendor,
         "code": code.code,
-        "text": code.text,
-        "about": code.about,
+        "text": tongue(code.text),
+        "about": or_none(code.about, tongue),
         "smtp": smtp,
         "answers": [answer.line for answer in ANSWERS if smtp and answer.code == smtp],
         "rules": list(rules_meant(code.rules, RULES)),
         "source": code.source,
-        "doubt": code.doubt,
+        "doubt": or_none(code.doubt, tongue),
     }
+
+
+def or_none(text: str | None, tongue: Tongue) -> str | None:
+    """A text that may be missing."""
+    return text if text is None else tongue(text)
 
 
 def rules_behind(answer: Answer) -> list[Rule]:
@@ -161,80 +176,95 @@ def rules_behind(answer: Answer) -> list[Rule]:
     return [rule for rule in RULES.values() if answer in rule.answer.values()]
 
 
-def _answer(match: Match) -> Iterator[Styled]:
+def _answer(match: Match, tongue: Tongue) -> Iterator[Styled]:
     answer = match.answer
-    yield "heading", answer.line if answer.text else f"{answer.line} (the source has no words for it)"
+    if answer.text:
+        yield "heading", answer.line
+    else:
+        yield "heading", f"{answer.line} {tongue('(the source has no words for it)')}"
     if match.by == "number":
-        yield (
-            "warning",
-            f"{HEAD}Known by its number alone, for its words are others or missing: it may mean something else.",
-        )
-    yield from _said(answer.meaning)
-    stages = [STAGES[stage] for stage in (answer.stage, *answer.also)]
-    yield from _said(f"When: {'; or '.join(stages)}.")
-    yield from _said(f"Where: {_where(answer)}.")
-    yield from _said(f"Do: {answer.fix}", style="fix")
-    yield from _said(RETRIES[answer.retry])
-    yield from _leading([rule.id for rule in rules_behind(answer)])
-    yield from _said(f"{answer.dated[:1].upper()}{answer.dated[1:]}; {answer.source}")
-    if answer.doubt:
-        yield from _said(f"Not certain: {answer.doubt}.")
+        known = tongue("Known by its number alone, for its words are others or missing: it may mean something else.")
+        yield "warning", f"{HEAD}{known}"
+    yield from _lines(tongue(answer.meaning))
+    yield from _lines(tongue("When: {stages}.", stages=_stages(answer)))
+    yield from _lines(tongue("Where: {where}.", where=_where(answer)))
+    yield from _lines(f"{tongue('Do:')} {tongue(answer.fix)}", style="fix")
+    yield from _lines(tongue(RETRIES[answer.retry]))
+    yield from _leading([rule.id for rule in rules_behind(answer)], tongue)
+    yield from _lines(f"{capital(tongue(answer.dated))}; {answer.source}")
+    yield from _uncertain(answer.doubt, tongue)
+
+
+def capital(text: str) -> str:
+    """A text as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+def _stages(answer: Answer) -> Said:
+    first, *others = (STAGES[stage] for stage in (answer.stage, *answer.also))
+    return reduce(lambda some, last: said("{some}; or {last}", some=some, last=last), others, first)
 
 
 def _where(answer: Answer) -> str:
     if answer.only_at:
         return answer.only_at
     if set(answer.modes) == set(MODES):
-        return "anywhere"
-    return "; ".join(MODE_NAMES[mode] for mode in answer.modes)
+        return said("anywhere")
+    return joined((MODE_NAMES[mode] for mode in answer.modes), "; ")
 
 
-def _meanings(answers: Sequence[Answer]) -> Iterator[Styled]:
-    yield "heading", f"{answers[0].enhanced} has several meanings, and the words tell them apart"
-    yield from _said("None of the words known for it are there, so it may be one of these, or another server's:")
+def _meanings(answers: Sequence[Answer], tongue: Tongue) -> Iterator[Styled]:
+    yield "heading", tongue("{code} has several meanings, and the words tell them apart", code=answers[0].enhanced)
+    yield from _lines(
+        tongue("None of the words known for it are there, so it may be one of these, or another server's:")
+    )
     for answer in answers:
-        yield from _said(answer.line, style="heading")
-        yield from _said(answer.meaning, "    ")
-        yield from _said(f"Do: {answer.fix}", "    ")
-        if answer.doubt:
-            yield from _said(f"Not certain: {answer.doubt}.", "    ")
+        yield from _lines(answer.line, style="heading")
+        yield from _lines(tongue(answer.meaning), "    ")
+        yield from _lines(f"{tongue('Do:')} {tongue(answer.fix)}", "    ")
+        yield from _uncertain(answer.doubt, tongue, "    ")
 
 
-def _normal(normal: Normal) -> Iterator[Styled]:
+def _normal(normal: Normal, tongue: Tongue) -> Iterator[Styled]:
     yield "good", normal.line
-    yield from _said(f"No fault. {normal.meaning}")
-    if normal.doubt:
-        yield from _said(f"Not certain: {normal.doubt}.")
+    yield from _lines(tongue("No fault. {meaning}", meaning=tongue(normal.meaning)))
+    yield from _uncertain(normal.doubt, tongue)
 
 
-def _unknown(unknown: Unknown) -> Iterator[Styled]:
+def _unknown(unknown: Unknown, tongue: Tongue) -> Iterator[Styled]:
     yield "heading", unknown.line
-    yield "warning", f"{HEAD}No reply of Office 365 that is known here is like it; it may be another server's."
-    yield from _said(f"By its class: {unknown.meaning}.")
+    known = tongue("No reply of Office 365 that is known here is like it; it may be another server's.")
+    yield "warning", f"{HEAD}{known}"
+    yield from _lines(tongue("By its class: {meaning}.", meaning=unknown.meaning))
 
 
-def _text(text: Text) -> Iterator[Styled]:
-    yield "heading", f"{text.program}: {text.text}"
-    yield from _said(text.cause)
-    yield from _leading(rules_meant(text.rules, RULES))
-    yield from _said(f"Source: {text.source}")
+def _text(text: Text, tongue: Tongue) -> Iterator[Styled]:
+    yield "heading", f"{tongue(text.program)}: {text.text}"
+    yield from _lines(tongue(text.cause))
+    yield from _leading(rules_meant(text.rules, RULES), tongue)
+    yield from _lines(f"{tongue('Source:')} {text.source}")
 
 
-def _leading(ids: Sequence[str]) -> Iterator[Styled]:
+def _leading(ids: Sequence[str], tongue: Tongue) -> Iterator[Styled]:
     if ids:
-        yield "", f"{HEAD}Findings that may be behind it (`relayprobe rules NAME` explains one):"
+        yield "", f"{HEAD}{tongue('Findings that may be behind it (`relayprobe rules NAME` explains one):')}"
         for id in ids:
-            yield from _said(f"{id}: {RULES[id].title}", "    ")
+            yield from _lines(f"{id}: {tongue(RULES[id].title)}", "    ")
 
 
-def _said(text: str, indent: str = HEAD, style: str = "") -> Iterator[Styled]:
+def _uncertain(doubt: str | None, tongue: Tongue, indent: str = HEAD) -> Iterator[Styled]:
+    if doubt:
+        yield from _lines(f"{tongue('Not certain:')} {tongue(doubt)}.", indent)
+
+
+def _lines(text: str, indent: str = HEAD, style: str = "") -> Iterator[Styled]:
     for line in textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     ):
         yield style, line
 
 
-def _answer_object(match: Match) -> dict[str, Any]:
+def _answer_object(match: Match, tongue: Tongue) -> dict[str, Any]:
     answer = match.answer
     return {
         "line": answer.line,
@@ -243,12 +273,12 @@ def _answer_object(match: Match) -> dict[str, Any]:
         "by": match.by,
         "stages": [answer.stage, *answer.also],
         "modes": list(answer.modes),
-        "only_at": answer.only_at,
-        "meaning": answer.meaning,
-        "fix": answer.fix,
+        "only_at": or_none(answer.only_at, tongue),
+        "meaning": tongue(answer.meaning),
+        "fix": tongue(answer.fix),
         "retry": answer.retry,
         "rules": [rule.id for rule in rules_behind(answer)],
         "source": answer.source,
         "seen": answer.seen or None,
-        "doubt": answer.doubt,
+        "doubt": or_none(answer.doubt, tongue),
     }

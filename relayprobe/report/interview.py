@@ -9,34 +9,46 @@ from typing import Any
 from relayprobe.advice.interview import Offer, Profile, table, words_of
 from relayprobe.report.text import Styled, wrapped
 from relayprobe.report.visible import visible
+from relayprobe.tongue import ENGLISH, Said, Tongue, counted
 
 
-def progress_text(host: str, profile: Profile, following: Offer | None) -> Iterator[Styled]:
+def progress_text(host: str, profile: Profile, following: Offer | None, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """After a send: what is known so far and what comes next, or the whole table when the interview is over."""
     over = following is None
-    sends = f"{profile.sends} send{'' if profile.sends == 1 else 's'}"
     yield "", ""
+    yield "heading", tongue(_heading(visible(host), profile.sends, over))
+    told = [(f"{tongue(one.name)}:", visible(tongue(one.known)), one.certain) for one in table(profile)]
+    wide = max(34, *(len(name) for name, _, _ in told))
+    for name, known, certain in told:
+        if over or certain:
+            yield from wrapped("" if certain else "info", f"  {name:{wide}}{known}", wide + 2)
+    if following is None:
+        text = tongue("relayprobe answers this device as usual from now on. To ask it again, start anew.")
+        yield "info", text
+        return
+    text = tongue("Next: let the device send once more. relayprobe then {offers}.", offers=words_of(following))
+    yield from wrapped("fix", text, 6)
+
+
+def _heading(host: str, sends: int, over: bool) -> Said:
     if over:
-        yield "heading", f"The interview with {visible(host)} is over, after {sends}. What the device can do:"
-    else:
-        yield "heading", f"Known of {visible(host)} after {sends}:"
-    for ability in table(profile):
-        if over or ability.certain:
-            yield from wrapped(
-                "" if ability.certain else "info", f"  {ability.name + ':':34}{visible(ability.known)}", 36
-            )
-    if following is not None:
-        yield from wrapped("fix", f"Next: let the device send once more. relayprobe then {words_of(following)}.", 6)
-    else:
-        yield "info", "relayprobe answers this device as usual from now on. To ask it again, start anew."
+        return counted(
+            "The interview with {host} is over, after {n} send. What the device can do:",
+            "The interview with {host} is over, after {n} sends. What the device can do:",
+            sends,
+            host=host,
+        )
+    return counted("Known of {host} after {n} send:", "Known of {host} after {n} sends:", sends, host=host)
 
 
-def progress_object(host: str, offer: Offer, profile: Profile, following: Offer | None) -> dict[str, Any]:
+def progress_object(
+    host: str, offer: Offer, profile: Profile, following: Offer | None, tongue: Tongue = ENGLISH
+) -> dict[str, Any]:
     """The same as a JSON object: one for each send."""
     return {
         "interview": host,
         "offer": asdict(offer),
-        "known": {ability.id: ability.known for ability in table(profile) if ability.certain},
+        "known": {ability.id: tongue(ability.known) for ability in table(profile) if ability.certain},
         "sends": profile.sends,
         "next": None if following is None else asdict(following),
     }

@@ -17,7 +17,7 @@ class Html(str):
     __slots__ = ()
 
 
-Child = str | Iterable[str] | None
+Child = str | Iterable[str | Iterable[str] | None] | None
 
 
 def el(tag: str, /, *children: Child, **attributes: str | None) -> Html:

@@ -10,8 +10,9 @@ from relayprobe.advice.choice import Advice
 from relayprobe.advice.findings import Finding
 from relayprobe.advice.refused import refusals_of
 from relayprobe.advice.verdicts import Verdict
-from relayprobe.report.explained import refusal_object
+from relayprobe.report.explained import or_none, refusal_object
 from relayprobe.report.unseen import unseen
+from relayprobe.tongue import ENGLISH, Tongue
 from relayprobe.wire.codec import from_object, to_object
 from relayprobe.wire.events import TlsHello
 from relayprobe.wire.session import Session, Site, Source, session_of
@@ -54,15 +55,20 @@ def session_object(session: Session) -> dict[str, Any]:
 
 
 def report_object(
-    session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], advice: Advice
+    session: Session,
+    findings: Sequence[Finding],
+    verdicts: Sequence[Verdict],
+    advice: Advice,
+    tongue: Tongue = ENGLISH,
 ) -> dict[str, Any]:
-    """The session with what was found."""
+    """The session with what was found. Its names and values are the same in all languages, its sentences are said in
+    that which is asked for."""
     return {
         "format": FORMAT,
         "session": session_object(session),
-        "unseen": list(unseen(session)),
-        "refused": [refusal_object(refusal) for refusal in refusals_of(session)],
-        "findings": [finding_object(finding) for finding in findings],
+        "unseen": [tongue(sentence) for sentence in unseen(session)],
+        "refused": [refusal_object(refusal, tongue) for refusal in refusals_of(session)],
+        "findings": [finding_object(finding, tongue) for finding in findings],
         "verdicts": [
             {
                 "mode": verdict.mode,
@@ -70,38 +76,38 @@ def report_object(
                 "proven": verdict.proven,
                 "blockers": list(verdict.blockers),
                 "risks": list(verdict.risks),
-                "repairs": list(verdict.repairs),
-                "remove": [{"blocker": removal.blocker, "do": removal.do} for removal in verdict.remove],
+                "repairs": [tongue(repair) for repair in verdict.repairs],
+                "remove": [{"blocker": removal.blocker, "do": tongue(removal.do)} for removal in verdict.remove],
             }
             for verdict in verdicts
         ],
         "advice": {
             "mode": advice.mode,
             "way": advice.way,
-            "because": advice.because,
-            "settings": dict(advice.settings),
+            "because": tongue(advice.because),
+            "settings": {label: tongue(value) for label, value in advice.settings.items()},
             "fields": dict(advice.fields),
-            "device": advice.device,
+            "device": or_none(advice.device, tongue),
             "alternatives": list(advice.alternatives),
-            "warnings": list(advice.warnings),
-            "relay": list(advice.relay),
-            "questions": list(advice.questions),
+            "warnings": [tongue(text) for text in advice.warnings],
+            "relay": [tongue(text) for text in advice.relay],
+            "questions": [tongue(text) for text in advice.questions],
         },
     }
 
 
-def finding_object(finding: Finding) -> dict[str, Any]:
+def finding_object(finding: Finding, tongue: Tongue = ENGLISH) -> dict[str, Any]:
     """One finding."""
     return {
         "rule": finding.rule.id,
         "severity": finding.severity,
         "blocks": list(finding.rule.blocks),
-        "title": finding.rule.title,
-        "evidence": [{"event": evidence.event, "says": evidence.says} for evidence in finding.evidence],
+        "title": tongue(finding.rule.title),
+        "evidence": [{"event": evidence.event, "says": tongue(evidence.says)} for evidence in finding.evidence],
         "answer": finding.answer,
         "stage": finding.stage,
-        "doubt": finding.doubt,
-        "fix": finding.fix,
+        "doubt": or_none(finding.doubt, tongue),
+        "fix": tongue(finding.fix),
     }
 
 

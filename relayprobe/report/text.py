@@ -16,6 +16,7 @@ from relayprobe.advice.refused import refusals_of
 from relayprobe.advice.verdicts import Verdict
 from relayprobe.report.unseen import unseen
 from relayprobe.report.visible import visible, visible_line
+from relayprobe.tongue import ENGLISH, Said, Tongue, said
 from relayprobe.wire.events import (
     Body,
     Closed,
@@ -35,249 +36,348 @@ Styled = tuple[str, str]
 
 WIDTH = 100
 MARKS = {("client", False): "->", ("server", False): "<-", ("client", True): "~>", ("server", True): "<~"}
-SEVERITIES = {"error": "ERROR", "warning": "WARNING", "note": "NOTE"}
+SEVERITIES = {"error": said("ERROR"), "warning": said("WARNING"), "note": said("NOTE")}
 MODE_NAMES = {
-    "submission": "client submission (port 587, with a login)",
-    "direct-send": "direct send (port 25, your own domain only)",
-    "connector": "SMTP relay through a connector (port 25)",
+    "submission": said("client submission (port 587, with a login)"),
+    "direct-send": said("direct send (port 25, your own domain only)"),
+    "connector": said("SMTP relay through a connector (port 25)"),
 }
 WAY_NAMES = MODE_NAMES | {
-    "submission-oauth": "client submission with OAuth",
-    "high-volume-email": "High Volume Email (your own domain only)",
-    "azure-communication-services": "Azure Communication Services",
-    "relayprobe": "through a relay on your network",
+    "submission-oauth": said("client submission with OAuth"),
+    "high-volume-email": said("High Volume Email (your own domain only)"),
+    "azure-communication-services": said("Azure Communication Services"),
+    "relayprobe": said("through a relay on your network"),
 }
+WAYS_TO_USE = {
+    "submission": said("Use client submission (port 587, with a login)"),
+    "direct-send": said("Use direct send (port 25, your own domain only)"),
+    "connector": said("Use SMTP relay through a connector (port 25)"),
+    "submission-oauth": said("Use client submission with OAuth"),
+    "high-volume-email": said("Use High Volume Email (your own domain only)"),
+    "azure-communication-services": said("Use Azure Communication Services"),
+    "relayprobe": said("Send through a relay on your network"),
+}
+DEVICE, SERVER = said("the device"), said("the server")
+RELAYPROBE = "relayprobe"
 
-ANSWER_STAGES = {"later": "Office 365 takes it, and the mail comes back with"}
+_ANSWERS = said("Office 365 answers:")
+_ANSWERS_AT = {"later": said("Office 365 takes it, and the mail comes back with:")}
 
 _CLOSED = {
-    "fin": "closed the connection",
-    "rst": "reset the connection",
-    "quit": "closed the connection after QUIT",
-    "timeout": "closed the connection: it took too long",
-    "limit": "closed the connection: a limit was reached",
-    "shutdown": "closed the connection: relayprobe was stopped",
-    "failed": "closed the connection: TLS had failed",
+    "fin": said("{who} closed the connection"),
+    "rst": said("{who} reset the connection"),
+    "quit": said("{who} closed the connection after QUIT"),
+    "timeout": said("{who} closed the connection: it took too long"),
+    "limit": said("{who} closed the connection: a limit was reached"),
+    "shutdown": said("{who} closed the connection: relayprobe was stopped"),
+    "failed": said("{who} closed the connection: TLS had failed"),
 }
 _ENDS = {
-    "crlf": "ended by CRLF.CRLF",
-    "bare-lf": "ended by a dot between bare line feeds, and silence",
-    "bdat": "in a chunk of stated size",
-    "cut": "never ended",
+    "crlf": said("ended by CRLF.CRLF"),
+    "bare-lf": said("ended by a dot between bare line feeds, and silence"),
+    "bdat": said("in a chunk of stated size"),
+    "cut": said("never ended"),
 }
+_MOMENTS = {"on-connect": said("at once, before any greeting"), "late": said("after the greeting had gone out")}
 
 
-def event_line(event: Event, server: str = "relayprobe", client: str = "the device") -> Styled:
+def server_of(session: Session) -> str:
+    """Who answers in a session, within a sentence."""
+    return RELAYPROBE if session.source in ("live", "export") else SERVER
+
+
+def event_line(event: Event, server: str = RELAYPROBE, client: str = DEVICE, tongue: Tongue = ENGLISH) -> Styled:
     """One event as one line. `server`: who answered; `client`: who was answered."""
-    mark, style, words = event_parts(event, server, client)
+    mark, style, words = event_parts(event, server, client, tongue)
     return style, f"{event.at:11.6f} {mark}  {words}"
 
 
-def event_words(event: Event, server: str = "relayprobe", client: str = "the device") -> str:
+def event_words(event: Event, server: str = RELAYPROBE, client: str = DEVICE) -> str:
     """An event in words, without its time and mark."""
     return event_parts(event, server, client)[2]
 
 
-def event_parts(event: Event, server: str = "relayprobe", client: str = "the device") -> tuple[str, str, str]:
+def event_parts(
+    event: Event, server: str = RELAYPROBE, client: str = DEVICE, tongue: Tongue = ENGLISH
+) -> tuple[str, str, str]:
     """One event as its mark, its style and its words."""
+    names = {"client": tongue(client), "server": tongue(server)}
     match event:
         case Line(sender=sender, raw=raw, tls=tls, omitted=omitted):
-            more = f" [{omitted:,} octets more]" if omitted else ""
-            return MARKS[sender, tls], sender, visible_line(raw) + more
+            more = f" {tongue('[{n:,} octets more]', n=omitted)}" if omitted else ""
+            return MARKS[sender, tls], sender, visible_line(raw, tongue) + more
         case Credentials(raw=raw, tls=tls):
-            about = secret_words(event)
-            return MARKS["client", tls], "client", visible_line(raw) + (f"  [{about}]" if about else "")
+            about = secret_words(event, tongue)
+            return MARKS["client", tls], "client", visible_line(raw, tongue) + (f"  [{about}]" if about else "")
         case Body():
-            how = _ENDS[event.end]
-            size = "of unknown size" if event.purged and not event.size else f"{event.size:,} octets"
-            seconds = event.until - event.at
-            refused = ", although DATA had been refused" if event.refused else ""
-            return (
-                MARKS["client", event.tls],
-                "client",
-                f"[message: {size} in {seconds:.3f} s, {how}{refused}]",
-            )
+            return MARKS["client", event.tls], "client", f"[{tongue(_message(event))}]"
         case Connected(peer=peer, listener=listener):
-            return "===", "info", f"{visible(peer)} connected to {visible(listener)}"
+            words = tongue("{peer} connected to {listener}", peer=visible(peer), listener=visible(listener))
+            return "===", "info", words
         case TlsHello():
-            return "===", "info", "TLS hello: " + hello_words(event)
+            return "===", "info", tongue("TLS hello: {hello}", hello=hello_words(event, tongue))
         case TlsUp(version=version, cipher=cipher):
-            return "===", "info", f"TLS is up: {version} with {cipher}" if version else "TLS is up"
+            up = said("TLS is up: {version} with {cipher}", version=version, cipher=cipher)
+            return "===", "info", tongue(up if version else said("TLS is up"))
         case TlsFailed(by=by, reason=reason, alert=alert):
-            who = client if by == "client" else server
-            number = f" (alert {alert})" if alert is not None else ""
-            return "***", "error", f"TLS failed: {who} ended the handshake: {visible(reason)}{number}"
-        case Encrypted(client=octets, server=answered):
-            return (
-                "***",
-                "info",
-                f"in TLS, and not to be read here: {octets:,} octets of the device, {answered:,} in answer",
+            failed = said(
+                "TLS failed: {who} ended the handshake: {reason}", who=names[by], reason=visible(tongue(reason))
             )
+            number = f" {tongue('(alert {alert})', alert=alert)}" if alert is not None else ""
+            return "***", "error", tongue(failed) + number
+        case Encrypted(client=octets, server=answered):
+            words = tongue(
+                "in TLS, and not to be read here: {octets:,} octets of the device, {answered:,} in answer",
+                octets=octets,
+                answered=answered,
+            )
+            return "***", "info", words
         case Closed(by=by, how=how, lag=lag):
-            who = client if by == "client" else server
-            slow = f" (times may be {lag * 1000:.0f} ms late: relayprobe was busy)" if lag > 0.005 else ""
-            return "===", "info", f"{who} {_CLOSED[how]}{slow}"
+            late = tongue("(times may be {ms:.0f} ms late: relayprobe was busy)", ms=lag * 1000) if lag > 0.005 else ""
+            closed = tongue(said(_CLOSED[how].template, who=names[by]))
+            return "===", "info", f"{closed} {late}" if late else closed
         case Missing(sender=sender, octets=lost):
-            who = client if sender == "client" else server
             if not lost:
-                return "***", "info", "what came before is missing in the text"
-            return "***", "info", f"{lost:,} octets of {who} are missing in the capture"
+                return "***", "info", tongue("what came before is missing in the text")
+            words = tongue("{octets:,} octets of {who} are missing in the capture", octets=lost, who=names[sender])
+            return "***", "info", words
 
 
-def secret_words(said: Credentials) -> str:
+def _message(event: Body) -> Said:
+    seconds, how = event.until - event.at, _ENDS[event.end]
+    if event.purged and not event.size:
+        if event.refused:
+            return said(
+                "message: of unknown size in {seconds:.3f} s, {how}, although DATA had been refused",
+                seconds=seconds,
+                how=how,
+            )
+        return said("message: of unknown size in {seconds:.3f} s, {how}", seconds=seconds, how=how)
+    if event.refused:
+        return said(
+            "message: {size:,} octets in {seconds:.3f} s, {how}, although DATA had been refused",
+            size=event.size,
+            seconds=seconds,
+            how=how,
+        )
+    return said("message: {size:,} octets in {seconds:.3f} s, {how}", size=event.size, seconds=seconds, how=how)
+
+
+def secret_words(line: Credentials, tongue: Tongue = ENGLISH) -> str:
     """What the mask hides, as far as it may be told; empty where there is nothing to tell."""
     facts = []
-    if said.stage == "stray":
-        facts.append("not a command: perhaps a piece of a password")
-    elif said.stage == "cut":
-        facts.append("left unfinished")
-    if said.stage != "cut" and not said.valid_base64:
-        facts.append("not base64")
-    if said.user is not None:
-        facts.append(f"user {visible(said.user)}" if said.user else "empty user name")
-    if said.secret is not None:
-        facts.append("empty password" if said.secret.empty else "password hidden")
-        if said.secret.likeness not in (None, "equal"):
-            facts.append("not the expected one")
+    if line.stage == "stray":
+        facts.append(tongue("not a command: perhaps a piece of a password"))
+    elif line.stage == "cut":
+        facts.append(tongue("left unfinished"))
+    if line.stage != "cut" and not line.valid_base64:
+        facts.append(tongue("not base64"))
+    if line.user is not None:
+        facts.append(tongue("user {user}", user=visible(line.user)) if line.user else tongue("empty user name"))
+    if line.secret is not None:
+        facts.append(tongue("empty password") if line.secret.empty else tongue("password hidden"))
+        if line.secret.likeness not in (None, "equal"):
+            facts.append(tongue("not the expected one"))
     return ", ".join(facts)
 
 
-def hello_words(event: TlsHello) -> str:
+def hello_words(event: TlsHello, tongue: Tongue = ENGLISH) -> str:
     """What the device offers, in words."""
     hello = event.hello
     if hello is None:
-        return f"{len(event.raw)} octets that cannot be read as one"
-    when = {"on-connect": "at once, before any greeting", "late": "after the greeting had gone out"}.get(event.moment)
-    names = hello.version_names
+        return tongue("{n} octets that cannot be read as one", n=len(event.raw))
+    told = event.raw or hello.suites
     parts = [
-        names[0] if len(names) == 1 else f"{', '.join(names)}",
-        f"{len(hello.suites)} cipher suites" if event.raw or hello.suites else "cipher suites not told",
-        f"for {visible(hello.sni)}" if hello.sni else "no server name",
+        ", ".join(hello.version_names),
+        tongue("{n} cipher suites", n=len(hello.suites)) if told else tongue("cipher suites not told"),
+        tongue("for {name}", name=visible(hello.sni)) if hello.sni else tongue("no server name"),
     ]
     if hello.form == "sslv2":
-        parts.append("in SSLv2 form")
-    if when:
-        parts.append(when)
+        parts.append(tongue("in SSLv2 form"))
+    if event.moment in _MOMENTS:
+        parts.append(tongue(_MOMENTS[event.moment]))
     return "; ".join(parts)
 
 
-def dialogue(session: Session, findings: Sequence[Finding] = ()) -> Iterator[Styled]:
+def dialogue(session: Session, findings: Sequence[Finding] = (), tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """The whole dialogue; a finding's name stands under the line that shows it."""
     marks: dict[int, list[Finding]] = {}
     for finding in findings:
         for evidence in finding.evidence[:3]:
             marks.setdefault(evidence.event, []).append(finding)
-    server = "relayprobe" if session.source in ("live", "export") else "the server"
+    server = server_of(session)
     for index, event in enumerate(session.events):
-        yield event_line(event, server)
+        yield event_line(event, server, tongue=tongue)
         for finding in marks.get(index, ()):
-            yield finding.severity, f"{'':11} ^^   {SEVERITIES[finding.severity].lower()}: {finding.rule.id}"
+            severity = tongue(SEVERITIES[finding.severity]).lower()
+            yield finding.severity, f"{'':11} ^^   {severity}: {finding.rule.id}"
 
 
-def findings_text(session: Session, findings: Sequence[Finding]) -> Iterator[Styled]:
+def findings_text(session: Session, findings: Sequence[Finding], tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """The findings in words: what happened, why Office 365 minds, what to do."""
-    more = " more" if refusals_of(session) else ""
     if not findings:
-        where = " in what could be read" if session.encrypted else ""
-        yield "good", f"Nothing{more} was found{where} that Office 365 would mind."
+        yield "good", tongue(_nothing(bool(refusals_of(session)), session.encrypted is not None))
         return
     if findings[0].severity == "note":
-        yield "good", f"Nothing{more} was found that Office 365 would refuse or put off."
+        if refusals_of(session):
+            yield "good", tongue("Nothing more was found that Office 365 would refuse or put off.")
+        else:
+            yield "good", tongue("Nothing was found that Office 365 would refuse or put off.")
     for before, finding in zip([None, *findings], findings, strict=False):
         if finding.severity == "note" and (before is None or before.severity != "note"):
             yield "", ""
-        yield from one_finding(finding)
+        yield from one_finding(finding, tongue)
 
 
-def one_finding(finding: Finding) -> Iterator[Styled]:
+def _nothing(refused: bool, encrypted: bool) -> Said:
+    if refused and encrypted:
+        return said("Nothing more was found in what could be read that Office 365 would mind.")
+    if refused:
+        return said("Nothing more was found that Office 365 would mind.")
+    if encrypted:
+        return said("Nothing was found in what could be read that Office 365 would mind.")
+    return said("Nothing was found that Office 365 would mind.")
+
+
+def one_finding(finding: Finding, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """One finding in words."""
+    severity = tongue(SEVERITIES[finding.severity])
     if finding.severity == "note":  # the manual has the rest
         for evidence in finding.evidence[:1]:
-            yield from _wrapped("note", f"NOTE  {visible(evidence.says)}  [{finding.rule.id}]", "      ")
+            yield from _wrapped("note", f"{severity}  {visible(tongue(evidence.says))}  [{finding.rule.id}]", "      ")
         return
     yield "", ""
-    yield finding.severity, f"{SEVERITIES[finding.severity]}  {finding.rule.title}  [{finding.rule.id}]"
+    yield finding.severity, f"{severity}  {tongue(finding.rule.title)}  [{finding.rule.id}]"
     for evidence in finding.evidence[:5]:
-        yield from _wrapped("seen", f"  Seen: {visible(evidence.says)}", "        ")
-    if len(finding.evidence) > 5:
-        yield "seen", f"        and {len(finding.evidence) - 5} times more"
-    yield from _wrapped("", f"  Why:  {finding.rule.why.partition(chr(10) * 2)[0]}", "        ")
+        yield from _part("seen", tongue("Seen:"), visible(tongue(evidence.says)))
+    if (more := len(finding.evidence) - 5) > 0:
+        yield "seen", f"        {times_more(more, tongue)}"
+    yield from _part("", tongue("Why:"), tongue(finding.rule.why.partition("\n\n")[0]))
     if finding.answer:
-        stage = ANSWER_STAGES.get(finding.stage or "", "Office 365 answers")
-        yield from _wrapped("", f"  {stage}: {finding.answer}", "        ")
+        yield from _part("", answered(finding, tongue), finding.answer)
     if finding.doubt:
-        yield from _wrapped("info", f"  Not certain: {finding.doubt}", "        ")
+        yield from _part("info", tongue("Not certain:"), tongue(finding.doubt))
     if finding.fix:
-        yield from _wrapped("fix", f"  Do:   {finding.fix}", "        ")
+        yield from _part("fix", tongue("Do:"), tongue(finding.fix))
 
 
-def verdicts_text(verdicts: Iterable[Verdict], findings: Sequence[Finding] = ()) -> Iterator[Styled]:
+def times_more(n: int, tongue: Tongue) -> str:
+    """Of evidence that is not shown: how much."""
+    return tongue.counted("and once more", "and {n} times more", n)
+
+
+def answered(finding: Finding, tongue: Tongue) -> str:
+    """What stands before the answer of Office 365."""
+    return tongue(_ANSWERS_AT.get(finding.stage or "", _ANSWERS))
+
+
+def _part(style: str, label: str, text: str) -> Iterator[Styled]:
+    yield from _wrapped(style, f"  {label:5} {text}", "        ")
+
+
+def verdicts_text(
+    verdicts: Iterable[Verdict], findings: Sequence[Finding] = (), tongue: Tongue = ENGLISH
+) -> Iterator[Styled]:
     """One line a way. What would remove a block is said once, and only where no finding above says it."""
-    said = {finding.rule.id for finding in findings if finding.severity != "note"}
+    told = {finding.rule.id for finding in findings if finding.severity != "note"}
     yield "", ""
-    yield "heading", "Would it work, as the device is set up now?"
+    yield "heading", tongue("Would it work, as the device is set up now?")
     for verdict in verdicts:
-        name = WAY_NAMES[verdict.mode]
-        if verdict.works:
-            certain = "yes" if verdict.proven else "nothing seen speaks against it; no message was seen"
-            mind = f", but mind {', '.join(verdict.risks)}" if verdict.risks else ""
-            yield from _wrapped("warning" if mind else "good", f"  {name}: {certain}{mind}", "    ")
-            continue
-        yield from _wrapped("error", f"  {name}: no ({', '.join(verdict.blockers)})", "    ")
-        for removal in verdict.remove:
-            if removal.blocker not in said:
-                said.add(removal.blocker)
-                yield from _wrapped("", f"    {removal.blocker}: {_first_sentence(removal.do)}", "      ")
+        style = "error" if not verdict.works else "warning" if verdict.risks else "good"
+        yield from _wrapped(style, f"  {tongue(WAY_NAMES[verdict.mode])}: {tongue(_word(verdict))}", "    ")
+        for removal in verdict.remove if not verdict.works else ():
+            if removal.blocker not in told:
+                told.add(removal.blocker)
+                yield from _wrapped("", f"    {removal.blocker}: {first_sentence(tongue(removal.do))}", "      ")
 
 
-def _first_sentence(text: str) -> str:
+def _word(verdict: Verdict) -> Said:
+    """Whether a way works, and what is in it."""
+    if not verdict.works:
+        return said("no ({blockers})", blockers=", ".join(verdict.blockers))
+    if verdict.proven:
+        return said("yes, but mind {risks}", risks=", ".join(verdict.risks)) if verdict.risks else said("yes")
+    if verdict.risks:
+        return said(
+            "nothing seen speaks against it; no message was seen, but mind {risks}", risks=", ".join(verdict.risks)
+        )
+    return said("nothing seen speaks against it; no message was seen")
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a text, as it is said in any language."""
     head, stop, rest = text.partition(". ")
     return f"{head}." if stop and rest[:1].isupper() else text
 
 
-def advice_text(advice: Advice) -> Iterator[Styled]:
+def advice_text(advice: Advice, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """The way to use, and what to type."""
     yield "", ""
-    verb = "Send" if advice.way == "relayprobe" else "Use"
-    yield from _wrapped("heading", f"{verb} {WAY_NAMES[advice.way]}", "  ")
-    yield from _wrapped("", f"  {visible(advice.because)}", "  ")
+    yield from _wrapped("heading", tongue(WAYS_TO_USE[advice.way]), "  ")
+    yield from _wrapped("", f"  {visible(tongue(advice.because))}", "  ")
     if advice.device:
-        yield from _wrapped("", f"  It seems to be of {visible(advice.device)}.", "  ")
+        yield from _wrapped("", f"  {visible(seems(advice.device, tongue))}", "  ")
+    labels = {label: f"{tongue(label)}:" for label in (*advice.settings, *advice.fields)}
+    width = max(map(len, [" " * 10, *labels.values()]))
+    in_menu = {label: tongue("in its menu: {name}", name=name) for label, name in advice.fields.items()}
+    indent = " " * (5 + width)
     for label, value in advice.settings.items():
-        yield from _wrapped("fix", f"    {label + ':':10} {visible(value)}", " " * 15)
-        if label in advice.fields:
-            yield from _wrapped("", f"{'':15}in its menu: {advice.fields[label]}", " " * 28)
-    for label in advice.fields:
+        yield from _wrapped("fix", f"    {labels[label]:{width}} {visible(tongue(value))}", indent)
+        if label in in_menu:
+            yield from _wrapped("", f"{indent}{in_menu[label]}", " " * 28)
+    for label, name in in_menu.items():
         if label not in advice.settings:
-            yield from _wrapped("", f"    {'':10} in its menu: {advice.fields[label]}", " " * 28)
+            yield from _wrapped("", f"{indent}{name}", " " * 28)
     for warning in advice.warnings:
-        yield from _wrapped("warning", f"  Note: {visible(warning)}", "        ")
+        yield from _wrapped("warning", f"  {tongue('Note:')} {visible(tongue(warning))}", "        ")
     for question in advice.questions:
-        yield from _wrapped("info", f"  To be told: {question}", "        ")
+        yield from _wrapped("info", f"  {tongue('To be told:')} {tongue(question)}", "        ")
     if advice.relay:
-        yield from _wrapped(
-            "info", f"  Through a relay in between (`relayprobe relay`): {'; '.join(advice.relay)}.", "        "
-        )
+        yield from _wrapped("info", f"  {by_relay(advice, tongue)}", "        ")
+
+
+def seems(device: str, tongue: Tongue) -> str:
+    """What a device seems to be."""
+    return tongue("It seems to be of {device}.", device=device)
+
+
+def by_relay(advice: Advice, tongue: Tongue) -> str:
+    """What a relay in between would do."""
+    steps = "; ".join(tongue(step) for step in advice.relay)
+    return tongue("Through a relay in between (`relayprobe relay`): {steps}.", steps=steps)
 
 
 def report(
-    session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], advice: Advice
+    session: Session,
+    findings: Sequence[Finding],
+    verdicts: Sequence[Verdict],
+    advice: Advice,
+    tongue: Tongue = ENGLISH,
 ) -> Iterator[Styled]:
     """All of it."""
-    yield "heading", f"Session {session.id} from {visible(session.peer)}"
-    yield from dialogue(session, findings)
-    yield from conclusion(session, findings, verdicts, advice)
+    yield heading(session, tongue)
+    yield from dialogue(session, findings, tongue)
+    yield from conclusion(session, findings, verdicts, advice, tongue)
+
+
+def heading(session: Session, tongue: Tongue = ENGLISH) -> Styled:
+    """Which session it is."""
+    return "heading", tongue("Session {id} from {peer}", id=session.id, peer=visible(session.peer))
 
 
 def conclusion(
-    session: Session, findings: Sequence[Finding], verdicts: Sequence[Verdict], advice: Advice
+    session: Session,
+    findings: Sequence[Finding],
+    verdicts: Sequence[Verdict],
+    advice: Advice,
+    tongue: Tongue = ENGLISH,
 ) -> Iterator[Styled]:
     """What stands under the dialogue."""
     for sentence in unseen(session):
-        yield from _wrapped("warning", f"Not seen: {visible(sentence)}", "          ")
-    yield from findings_text(session, findings)
-    yield from verdicts_text(verdicts, findings)
-    yield from advice_text(advice)
+        yield from _wrapped("warning", f"{tongue('Not seen:')} {visible(tongue(sentence))}", "          ")
+    yield from findings_text(session, findings, tongue)
+    yield from verdicts_text(verdicts, findings, tongue)
+    yield from advice_text(advice, tongue)
 
 
 def wrapped(style: str, text: str, indent: int) -> Iterator[Styled]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from relayprobe.tongue import ENGLISH, Tongue
+
 _HARMLESS = re.compile(r"[ -~]*")
 
 
@@ -19,11 +21,11 @@ def visible(said: str | bytes) -> str:
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
-def visible_line(raw: bytes) -> str:
+def visible_line(raw: bytes, tongue: Tongue = ENGLISH) -> str:
     """A line as it crossed the wire. Its end shows only where it is not CRLF."""
     if raw.endswith(b"\r\n"):
         return visible(raw[:-2])
-    return visible(raw) if raw.endswith((b"\n", b"\r")) else visible(raw) + " [no line end]"
+    return visible(raw) if raw.endswith((b"\n", b"\r")) else f"{visible(raw)} {tongue('[no line end]')}"
 
 
 def _escape(character: str) -> str:

@@ -12,10 +12,11 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from relayprobe.tongue import said
-from relayprobe.web import api, pages
+from relayprobe.web import api
 from relayprobe.web.access import Access, Guard
 from relayprobe.web.answers import problem
 from relayprobe.web.house import House
+from relayprobe.web.pages import routes as pages
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +29,13 @@ _SAYS = {
 def application(house: House, access: Access) -> Starlette:
     """Everything that is served."""
     static = StaticFiles(packages=[("relayprobe.web", "static")])
-    return Starlette(
-        routes=[*api.routes(house), *pages.routes(house), Mount("/static", static)],
+    app = Starlette(
+        routes=[*api.routes(house), *pages(house), Mount("/static", static)],
         middleware=[Middleware(Guard, access=access)],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
+    app.router.redirect_slashes = False  # it would lead to the Host that was given, and out of a sub-path
+    return app
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -150,7 +150,7 @@ def test_a_data_folder_of_a_newer_version(tmp_path: Path) -> None:
         database.execute("PRAGMA user_version = 99")
     database.close()
     says = (
-        f"a newer relayprobe wrote the database in {tmp_path} (version 99, this one knows 2): upgrade relayprobe, or "
+        f"a newer relayprobe wrote the database in {tmp_path} (version 99, this one knows 3): upgrade relayprobe, or "
     )
     assert refused("--data", tmp_path, "--listen", NEAR).startswith(says)
     for arguments in (["sessions"], ["show", "last"], ["diagnose"], ["export", "last"]):

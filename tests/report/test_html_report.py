@@ -15,7 +15,7 @@ import pytest
 
 from relayprobe.advice.findings import diagnose
 from relayprobe.dossier.judging import Judgement, judge
-from relayprobe.report.html import report_html
+from relayprobe.report.html import dialogue_rows, marks_of, report_html
 from relayprobe.report.markup import el, prose
 from relayprobe.report.objects import session_from_object
 from relayprobe.report.text import SEVERITIES
@@ -110,6 +110,15 @@ def test_times_since_the_line_before_are_told() -> None:
     found: list[Event] = [Line(1.5, "server", b"220 a\r\n"), Line(4.0, "client", b"QUIT\r\n")]
     page = page_of(judge(session_of(found)))
     assert re.search(r'<td class="time slow">\+2\.500000</td>', page)
+
+
+def test_rows_that_are_new_are_those_of_the_whole_dialogue() -> None:
+    found = judged(EXAMPLES[0])
+    events, marks = found.session.events, marks_of(found.findings)
+    rows = list(dialogue_rows(events, marks, "relayprobe"))
+    for start in range(1, len(events)):
+        later = list(dialogue_rows(events[start:], marks, "relayprobe", start=start, before=events[start - 1].at))
+        assert later == rows[start:]
 
 
 def test_what_a_capture_cannot_show_and_remarks_are_told() -> None:

@@ -1,0 +1,88 @@
+"""The page, for the commands that serve it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import structlog
+
+from relayprobe.cli.options import fail, language, option
+from relayprobe.dossier.objects import row_object
+
+if TYPE_CHECKING:
+    from relayprobe.capture.listener import Judged
+    from relayprobe.cli.terminal import Beside
+    from relayprobe.relay.relay import Relay
+    from relayprobe.settings import Settings
+    from relayprobe.web.hub import Hub
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+log = structlog.get_logger("relayprobe.web")
+
+
+def web_options(function: F) -> F:
+    """Where the page is served, or that it is not."""
+    where = option("--web", metavar="HOST:PORT", help="Where to serve the page (default 127.0.0.1:8025).")
+    return where(option("--no-web", is_flag=True, help="Serve no page.")(function))
+
+
+def new_hub(no_web: bool) -> Hub | None:
+    """What the page hears of; None where there is no page."""
+    if no_web:
+        return None
+    from relayprobe.web.hub import Hub
+
+    return Hub(time.time)
+
+
+def heard(hub: Hub | None, judged: Judged) -> None:
+    """A session has ended."""
+    if hub is not None:
+        hub.ended(row_object(judged.row))
+
+
+@asynccontextmanager
+async def page_served(
+    hub: Hub | None, settings: Callable[[], Settings], relay: Relay | None, told: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Serve the page meanwhile. `told`: its address is for the screen alone, since the token is in it.
+
+    A place that nobody asked for, and that is taken, is no reason not to start.
+    """
+    if hub is None:
+        yield
+        return
+    from relayprobe.web.figures import figures_of
+    from relayprobe.web.house import House
+    from relayprobe.web.serve import WebError, start
+
+    chosen = settings()
+    house = House(chosen.data, settings, hub, figures_of(hub), relay)
+    try:
+        web = await start(house, chosen)
+    except WebError as error:
+        if "on" in chosen.web.model_fields_set:
+            fail(str(error))
+        log.warning("there is no page", why=str(error))
+        yield
+        return
+    log.info("page", at=web.address)
+    told(web.link)
+    try:
+        yield
+    finally:
+        await web.stop()
+
+
+def page_announced(show: Beside, link: str, quiet: bool) -> None:
+    """Say where the page is: beside the dialogues, or where these are not shown, on stderr."""
+    told = language()("The page: {link}", link=link)
+    if quiet:
+        click.echo(told, err=True)
+    else:
+        show.lines([("info", told), ("", "")])
