@@ -92,27 +92,13 @@ Change = Callable[[bytes], bytes]
 async def in_between(port: int, change: Change, own_tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A proxy in front of a server: it changes each line that the server says, and with `own_tls` opens TLS, too. Gives
     its port."""
-    writers: set[asyncio.StreamWriter] = set()
+    serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to_there = await asyncio.open_connection("127.0.0.1", port)
-        writers.update((writer, to_there))
-
-        async def back() -> None:
-            while line := await there.readline():
-                writer.write(change(line))
-                if line.startswith(b"220 2.0.0"):
-                    if own_tls is None:  # TLS goes through untouched
-                        while data := await there.read(65536):
-                            writer.write(data)
-                        return
-                    await writer.start_tls(own_tls)
-                    await to_there.start_tls(ANYBODY)
-                    opened.set()
-
         opened = asyncio.Event()
-        task = asyncio.create_task(back())
-        with contextlib.suppress(OSError):
+        answers = asyncio.create_task(_answers(there, to_there, writer, change, own_tls, opened))
+        try:
             while line := await reader.readline():
                 to_there.write(line)
                 if line.upper().startswith(b"STARTTLS"):
@@ -121,18 +107,47 @@ async def in_between(port: int, change: Change, own_tls: ssl.SSLContext | None =
                         continue
                     while data := await reader.read(65536):
                         to_there.write(data)
-        task.cancel()
-        for one in (writer, to_there):
-            one.close()
+        except OSError:
+            pass
+        finally:
+            for one in (writer, to_there):
+                one.transport.abort()
+            answers.cancel()
+            await asyncio.gather(answers, return_exceptions=True)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        for _ in range(5):  # connections that were cut are taken down in the next turns
+            await asyncio.sleep(0)
+
+
+async def _answers(
+    there: asyncio.StreamReader,
+    to_there: asyncio.StreamWriter,
+    writer: asyncio.StreamWriter,
+    change: Change,
+    own_tls: ssl.SSLContext | None,
+    opened: asyncio.Event,
+) -> None:
+    while line := await there.readline():
+        writer.write(change(line))
+        if line.startswith(b"220 2.0.0"):
+            if own_tls is None:  # TLS goes through untouched
+                while data := await there.read(65536):
+                    writer.write(data)
+                return
+            await writer.start_tls(own_tls)
+            await to_there.start_tls(ANYBODY)
+            opened.set()
 
 
 def own_tls(folder: Path, name: str) -> ssl.SSLContext:
