@@ -49,5 +49,5 @@ def judged(seen: tuple[Seen, ...]) -> tuple[Checked, ...]:
         says = said("the DKIM records of {domain} could not be looked up: {why}", domain=domain, why=failed.why)
         return (Checked("dkim", "unknown", says, observed=observed, source=RFC),)
     says = said("{domain} has no DKIM key that Office 365 signs with", domain=domain)
-    fix = said("switch DKIM on for the domain in the Microsoft Defender portal and publish the CNAME records it names")
+    fix = said("switch DKIM on for the domain in Microsoft 365, and publish the CNAME records that it names")
     return (Checked("dkim", "warning", says, fix, observed=observed, source=RFC),)

@@ -82,7 +82,8 @@ async def _addresses(resolver: Resolver, name: str) -> tuple[Answer, Answer]:
 def judged(seen: Exchangers) -> tuple[Checked, ...]:
     """`mx`: there is one, and it leads somewhere; `mx-kind`: whose the first host is."""
     record = _record(seen)
-    return (record, *_kind(seen)) if seen.hosts and seen.hosts[0].name else (record,)
+    first = seen.hosts[0].name if seen.hosts else ""
+    return (record,) if not first or _is_address(first) or first in DEAD else (record, *_kind(seen))
 
 
 def _record(seen: Exchangers) -> Checked:
@@ -151,15 +152,6 @@ def _kind(seen: Exchangers) -> tuple[Checked, ...]:
             "{host} is taken for a host of Office 365 in China (recalled, not found in a source)", host=first.name
         ),
     }
-    own = seen.guess if first.kind == "classic" else first.name
-    if first.name != own:
-        says = said(
-            "{host} is Office 365's, but by its name of another domain than {domain}",
-            host=first.name,
-            domain=seen.domain,
-        )
-        fix = said("compare it with the host that the Microsoft 365 admin centre names (Settings > Domains)")
-        return (Checked("mx-kind", "warning", says, fix, (), AT_MX, observed, 0, SOURCE),)
     return (Checked("mx-kind", "ok", cloud[first.kind], observed=observed, source=SOURCE),)
 
 

@@ -106,6 +106,12 @@ class Resolver:
         except (dns.exception.DNSException, OSError):
             return False
 
+    @property
+    def answered(self) -> bool:
+        """A name server has said something that counts."""
+        done = [task for task in self._asked.values() if task.done() and not task.cancelled()]
+        return any(task.exception() is None and task.result().settled for task in done)
+
     async def ask(self, name: str, kind: Kind) -> Answer:
         """Never raises for what a name or an answer may hold."""
         key = name.rstrip(".").lower(), kind

@@ -68,14 +68,18 @@ async def look(resolver: Resolver, domain: str) -> Seen:
 
 
 async def evaluate(resolver: Resolver, address: str, sender: str, helo: str) -> Evaluated:
-    """SPF's result for a client address, MAIL FROM and HELO. An error of the library itself is `temperror`."""
+    """SPF's result for a client address, MAIL FROM and HELO. An error of the library itself, which
+    reads what strangers publish, is `temperror`."""
     loop = asyncio.get_running_loop()
 
     def ask(name: str, kind: Kind) -> Answer:
         return asyncio.run_coroutine_threadsafe(resolver.ask(name, kind), loop).result()
 
     query = _Query(ask, address, sender, helo)
-    result, _, why = await asyncio.to_thread(query.check)
+    try:
+        result, _, why = await asyncio.to_thread(query.check)
+    except Exception as error:
+        return Evaluated("temperror", f"{type(error).__name__}: {error}", query.lookups, query.void_lookups)
     return Evaluated(cast("Result", result), str(why), query.lookups, query.void_lookups)
 
 

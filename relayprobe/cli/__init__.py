@@ -18,6 +18,7 @@ VERBS = {
     "export": "A session to hand over: text, JSON, mail, HTML, packets, bundle.",
     "rules": "What is looked for; `rules ID` explains one.",
     "explain": "What a reply of Office 365 means.",
+    "check": "What this site can reach, and what its DNS says.",
     "queue": "Mail accepted and not yet delivered.",
     "login": "Sign in for OAuth.",
     "health": "Whether the relay is at work.",

@@ -57,13 +57,12 @@ async def page_served(
     if hub is None:
         yield
         return
-    from prometheus_client import CollectorRegistry
-
+    from relayprobe.web.figures import figures_of
     from relayprobe.web.house import House
     from relayprobe.web.serve import WebError, start
 
     chosen = settings()
-    house = House(chosen.data, settings, hub, CollectorRegistry(), relay)
+    house = House(chosen.data, settings, hub, figures_of(hub), relay)
     try:
         web = await start(house, chosen)
     except WebError as error:

@@ -16,6 +16,7 @@ from relayprobe.dossier.judging import Judgement, judge, judge_stored, load
 from relayprobe.dossier.objects import sent_on
 from relayprobe.store import StoreError
 from relayprobe.tongue import ENGLISH, Said, Tongue, said
+from relayprobe.wire.events import Body
 
 if TYPE_CHECKING:
     from relayprobe.report.anonymous import Anonymous
@@ -54,7 +55,7 @@ class Export:
             case "html":
                 yield self._html()
             case "eml":
-                yield self._mail(message)
+                yield from self._mail(message)
             case "pcapng":
                 yield from self._packets()
             case "bundle":
@@ -99,20 +100,23 @@ class Export:
             row, stored = self.row, self.stored
             yield from pcapng(self._shown.session, self._shown.findings, lambda n: stored.body_stream(row.id, n))
 
-    def _mail(self, number: int) -> bytes:
-        from relayprobe.report.mail import eml
+    def _mail(self, number: int) -> Iterator[bytes]:
+        """A message, in pieces: it may be larger than memory."""
+        from relayprobe.report.mail import eml_pieces
 
-        messages = [e.message for e in self._whole.envelopes if e.message]
+        texts = [event for event in self._judged.session.events if isinstance(event, Body)]
+        bodies = [e.message.body for e in self._judged.session.envelopes if e.message]
         id = self.row.id
-        if number > len(messages):
-            have = f"it has {len(messages)}" if messages else "no message was sent in it"
+        if number > len(bodies):
+            have = f"it has {len(bodies)}" if bodies else "no message was sent in it"
             raise StoreError(f"session {id} has no message {number}: {have}")
-        body = messages[number - 1].body
+        body = bodies[number - 1]
         if body.purged:
             raise StoreError(
                 f"the message of session {id} is older than messages are kept: see body_age in [retention]"
             )
-        return eml(body.raw, body.end)
+        [n] = [at for at, text in enumerate(texts) if text is body]
+        yield from eml_pieces(self.stored.body_stream(id, n), body.end)
 
     def _files(self, with_messages: bool) -> Iterator[tuple[str, bytes]]:
         """The files of a bundle."""

@@ -204,12 +204,13 @@ class Connector:
 
     # The connection
 
-    async def connect(self) -> Open:
-        """A connection that is ready for mail. Raises RouteFailed."""
+    async def connect(self, again: bool = True) -> Open:
+        """A connection that is ready for mail. `again`: where a token is refused, a new one is tried, once. Raises
+        RouteFailed."""
         try:
             return await self._connect(force=False)
         except _Refused as refused:
-            if self._tokens is None or refused.fault.stage != "auth":
+            if not again or self._tokens is None or refused.fault.stage != "auth":
                 raise refused.failed from None
         try:  # the token may have been withdrawn before its time: once, with a new one
             return await self._connect(force=True)

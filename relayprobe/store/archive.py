@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,10 @@ _CANDIDATES = 5
 
 ALL = Filter()
 
-_CURSOR = re.compile(r"\d{1,11}(\.\d{1,9})?-[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_Key = tuple[float, str]
+"""What the list is ordered by: when a session began, and its id."""
+
+_CURSOR = re.compile(rf"(\d{{1,11}}(?:\.\d{{1,17}})?)-({SESSION_ID.pattern})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +83,19 @@ class Archive:
 
     def sessions(self, wanted: Filter = ALL, limit: int | None = None, *, oldest_first: bool = False) -> Iterator[Row]:
         """The sessions wanted, newest first. Raises StoreError at once for a network that is none."""
-        if wanted == ALL:
-            rows = self._pages("1", [], oldest_first=oldest_first)
-        else:
-            where, values = conditions(wanted)
-            rows = self._found(where, values, oldest_first=oldest_first)
-        return islice(rows, limit)
+        return islice(self._pages(*self._looked_through(wanted), oldest_first=oldest_first), limit)
 
     def page(self, wanted: Filter, limit: int, cursor: str | None = None) -> Page:
         """A page of the sessions wanted, newest first. Raises StoreError for a network or a cursor that is none."""
-        where, values = conditions(wanted)
+        after = None
         if cursor is not None:
-            started, _, id = cursor.partition("-")
-            if not _CURSOR.fullmatch(cursor):
+            if (found := _CURSOR.fullmatch(cursor)) is None:
                 raise StoreError(f"{cursor!r} is no cursor: take `next` of the answer before as it is")
-            where, values = f"{where} AND (started, id) < (?, ?)", [*values, float(started), id]
-        rows = self._one_page(where, values, limit + 1)
-        more = rows[limit - 1] if len(rows) > limit else None
-        return Page(tuple(rows[:limit]), f"{more.started!r}-{more.id}" if more is not None else None)
+            after = float(found[1]), found[2]
+        pages = self._pages(*self._looked_through(wanted), after=after, size=limit + 1)
+        rows = tuple(islice(pages, limit + 1))
+        last = rows[limit - 1] if len(rows) > limit else None
+        return Page(rows[:limit], f"{last.started!r}-{last.id}" if last is not None else None)
 
     def history(self, host: str, limit: int) -> list[Row]:
         """The last sessions of a host, newest last."""
@@ -123,7 +121,7 @@ class Archive:
     def find(self, id: str) -> Row:
         """The session of that id, or whose id alone begins so, or the newest one for `last`."""
         if id == "last":
-            for row in self._pages("1", []):
+            for row in self._pages("sessions", "1", []):
                 return row
             raise StoreError(
                 f"there is nothing captured in {self._folder} yet: start `relayprobe listen`, or name another folder "
@@ -153,48 +151,50 @@ class Archive:
         )
         return [id for (id,) in found]
 
-    def _pages(self, where: str, values: list[Any], *, oldest_first: bool = False) -> Iterator[Row]:
-        """All rows to which a condition applies, newest first, read page by page."""
-        after, beyond, order = (float("inf"), ""), "<", "DESC"
-        if oldest_first:
-            after, beyond, order = (float("-inf"), ""), ">", "ASC"
+    def _looked_through(self, wanted: Filter) -> tuple[str, str, list[Any]]:
+        """The table that leads to the sessions wanted, and the condition there. Raises StoreError."""
+        by_time = replace(wanted, since=None, until=None) == ALL  # then there need be nothing to look through
+        return "sessions" if by_time else "sought", *conditions(wanted)
+
+    def _pages(
+        self,
+        table: str,
+        where: str,
+        values: list[Any],
+        *,
+        oldest_first: bool = False,
+        after: _Key | None = None,
+        size: int = _PAGE,
+    ) -> Iterator[Row]:
+        """All rows to which a condition on a table applies, behind `after`, read page by page of `size`."""
+        beyond, order, end = (">", "ASC", float("-inf")) if oldest_first else ("<", "DESC", float("inf"))
+        last = after if after is not None else (end, "")
         while True:
-            page = f"(started, id) {beyond} (?, ?) ORDER BY started {order}, id {order} LIMIT {_PAGE}"
+            page = (
+                f"SELECT started AS at, id AS key FROM {table} WHERE ({where}) AND (started, id) {beyond} (?, ?) "
+                f"ORDER BY started {order}, id {order} LIMIT {size:d}"
+            )
             try:
-                records = self._select(f"SELECT {_COLUMNS} FROM sessions WHERE ({where}) AND {page}", [*values, *after])
-                keys = [(started, id) for id, started, *_ in records]
-            except StoreError:  # a damaged page: the index alone may still lead to the rows around it
-                keys = self._select(f"SELECT started, id FROM sessions WHERE {page}", [*after])
-                records = [record for _, id in keys for record in self._undamaged(where, values, id)]
+                found = self._select(
+                    f"SELECT at, key, {_COLUMNS} FROM ({page}) LEFT JOIN sessions ON id = key "
+                    f"ORDER BY at {order}, key {order}",
+                    [*values, *last],
+                )
+                keys = [(at, key) for at, key, *_ in found]
+                records = [record for _, _, *record in found]
+            except StoreError:  # a damaged page: what leads to the rows may still lead to those around it
+                keys = self._select(page, [*values, *last])
+                records = [record for _, id in keys for record in self._undamaged(id)]
             yield from filter(None, map(_row, records))
-            if not keys or not (
-                keys[-1] > after if oldest_first else keys[-1] < after
+            if len(keys) < size or not (
+                keys[-1] > last if oldest_first else keys[-1] < last
             ):  # what a damaged row says of itself must not lead in a circle
                 return
-            after = keys[-1]
+            last = keys[-1]
 
-    def _found(self, where: str, values: list[Any], *, oldest_first: bool) -> Iterator[Row]:
-        """All rows that a search finds, read page by page."""
-        beyond, order = (">", "ASC") if oldest_first else ("<", "DESC")
-        after: tuple[float, str] = (float("-inf"), "") if oldest_first else (float("inf"), "")
-        while True:
-            rows = self._one_page(f"{where} AND (started, id) {beyond} (?, ?)", [*values, *after], _PAGE, order)
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].started, rows[-1].id
-
-    def _one_page(self, where: str, values: list[Any], limit: int, order: str = "DESC") -> list[Row]:
-        keys = f"SELECT started AS at, id AS key FROM sought WHERE {where} ORDER BY started {order}, id {order} LIMIT ?"
-        records = self._select(
-            f"SELECT {_COLUMNS} FROM ({keys}) JOIN sessions ON id = key ORDER BY at {order}, key {order}",
-            [*values, limit],
-        )
-        return [row for record in records if (row := _row(record)) is not None]
-
-    def _undamaged(self, where: str, values: list[Any], id: str) -> list[Any]:
+    def _undamaged(self, id: str) -> list[Any]:
         try:
-            return self._select(f"SELECT {_COLUMNS} FROM sessions WHERE ({where}) AND id = ?", [*values, id])
+            return self._select(f"SELECT {_COLUMNS} FROM sessions WHERE id = ?", [id])
         except StoreError:
             return []
 
@@ -243,7 +243,7 @@ class Archive:
         return [n for (n,) in found]
 
 
-def _row(record: tuple[Any, ...]) -> Row | None:
+def _row(record: Sequence[Any]) -> Row | None:
     """The row, or None for one that a damaged page made up."""
     id, started, ended, peer, listener, context, users, senders, findings, worst, messages, octets, *more = record
     recipients, codes, tls, login, device, verdict = more

@@ -11,6 +11,7 @@ from typing import Any
 from relayprobe.store.mail import OPEN, Recipient
 from relayprobe.store.queue import COLUMNS, RECIPIENTS, mail_of
 from relayprobe.store.schema import transaction
+from relayprobe.store.sought import PUT_SOUGHT, sought
 from relayprobe.store.spool import put
 
 _MAGIC, _PAGE = b"SQLite format 3\0", 4096
@@ -76,11 +77,13 @@ def _copied(old: sqlite3.Connection, record: tuple[Any, ...], into: sqlite3.Conn
         if not mail.recipients or not {text.n for text in mail.texts} <= {body[1] for body in bodies}:
             return False
         with transaction(into):
-            into.execute(
+            listed = into.execute(
                 "INSERT OR IGNORE INTO sessions (id, touched, started, ended, peer, host, listener, context, users, "
                 "senders, findings, messages, octets) VALUES (?, ?, ?, ?, ?, ?, '', '{}', '[]', '[]', '[]', 1, ?)",
                 (session, mail.arrived, mail.arrived, mail.arrived, mail.host, mail.host, mail.size),
             )
+            if listed.rowcount:
+                into.execute(PUT_SOUGHT, sought(mail.arrived, session, mail.host))
             into.executemany("INSERT OR IGNORE INTO bodies (session, n, head, large) VALUES (?, ?, ?, ?)", bodies)
             for sql, values in put(mail):
                 into.execute(sql, values)

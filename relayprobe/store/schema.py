@@ -104,10 +104,13 @@ def _3_search(connection: sqlite3.Connection) -> None:
             started REAL NOT NULL, id TEXT NOT NULL, host TEXT NOT NULL, users TEXT NOT NULL, senders TEXT NOT NULL,
             recipients TEXT NOT NULL, codes TEXT NOT NULL, findings TEXT NOT NULL, peer TEXT NOT NULL,
             PRIMARY KEY (started, id)) WITHOUT ROWID""")
-    old = connection.execute("SELECT started, id, peer, users, senders, findings FROM sessions")
+    old = connection.execute(
+        "SELECT started, id, peer, users, senders, findings FROM sessions "
+        "WHERE typeof(started) = 'real' AND typeof(id) = 'text' AND typeof(peer) = 'text'"  # others are damaged
+    )
     for started, id, peer, users, senders, findings in old.fetchall():
-        put = (started, id, peer, *(_names(names) for names in (users, senders, "[]", "[]", findings)))
-        connection.execute(PUT_SOUGHT, sought(*put))
+        put = sought(started, id, peer, _names(users), _names(senders), findings=_names(findings))
+        connection.execute(PUT_SOUGHT, put)
     connection.execute("""
         CREATE TABLE IF NOT EXISTS checks (
             id TEXT PRIMARY KEY, at REAL NOT NULL, domain TEXT NOT NULL, addresses TEXT NOT NULL, record TEXT NOT NULL)

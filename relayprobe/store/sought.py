@@ -51,15 +51,15 @@ def sought(
     started: float,
     id: str,
     peer: str,
-    users: Sequence[str],
-    senders: Sequence[str],
-    recipients: Sequence[str],
-    codes: Sequence[str],
-    findings: Sequence[str],
+    users: Sequence[str] = (),
+    senders: Sequence[str] = (),
+    recipients: Sequence[str] = (),
+    codes: Sequence[str] = (),
+    findings: Sequence[str] = (),
 ) -> tuple[Any, ...]:
     """The record of a session."""
     names = (_lines(each) for each in (users, senders, recipients, codes, findings))
-    return (started, id, _place(host_of(peer)), *names, peer.casefold())
+    return (started, id, _place(host_of(peer)), *names, _spelt(peer))
 
 
 def conditions(wanted: Filter) -> tuple[str, list[Any]]:
@@ -75,30 +75,35 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
     if wanted.until is not None:
         add("started < ?", wanted.until)
     if wanted.finding is not None:
-        add("instr(findings, ?)", f"\n{wanted.finding}\n")
+        add("instr(findings, ?)", f"\n{_spelt(wanted.finding)}\n")
     if wanted.peer is not None:
         if "/" in wanted.peer:
             add("host BETWEEN ? AND ?", *_range(wanted.peer))
         elif "]:" in wanted.peer or wanted.peer.count(":") == 1:
-            add("peer = ?", wanted.peer.casefold())
+            add("peer = ?", _spelt(wanted.peer))
         else:
             add("host = ?", _place(host_of(wanted.peer)))
     for column, part in (("users", wanted.user), ("senders", wanted.sender), ("recipients", wanted.recipient)):
         if part is not None:
-            add(f"instr({column}, ?)", part.casefold())
+            add(f"instr({column}, ?)", _spelt(part))
     for code in (wanted.code or "").split():
-        add("instr(codes, ?)", f"\n{code}\n")
+        add("instr(codes, ?)", f"\n{_spelt(code)}\n")
     if wanted.text is not None:
-        part = wanted.text.casefold()
+        part = _spelt(wanted.text)
         columns = ("peer", "users", "senders", "recipients", "findings", "codes")
         anywhere = " OR ".join(f"instr({column}, ?)" for column in columns)
-        add(f"({anywhere} OR substr(id, 1, ?) = ?)", *[part] * len(columns), len(wanted.text), wanted.text)
+        add(f"({anywhere} OR substr(lower(id), 1, ?) = ?)", *[part] * len(columns), len(part), part)
     return " AND ".join(where), values
 
 
 def _lines(names: Iterable[str]) -> str:
-    text = "\n".join(names).casefold()[:MOST].encode("utf-8", "backslashreplace").decode()
+    text = _spelt("\n".join(names)[:MOST])
     return f"\n{text}\n" if text else ""
+
+
+def _spelt(text: str) -> str:
+    """A name as it is stored, and looked for: in small letters, without what SQLite does not take for text."""
+    return text.casefold().encode("utf-8", "backslashreplace").decode()
 
 
 @lru_cache(4096)  # devices come again and again
@@ -107,7 +112,7 @@ def _place(host: str) -> str:
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
-        return host.casefold()
+        return _spelt(host)
     return _hex(address)
 
 

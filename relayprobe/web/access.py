@@ -9,6 +9,7 @@ second secret that other sites cannot read.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import secrets
@@ -34,6 +35,9 @@ LASTING = 12 * 3600.0
 BODY = 64 * 1024
 """Octets of a request's body."""
 
+BODY_PATIENCE = 10.0
+"""Seconds in which it must have come."""
+
 QUERY = 4 * 1024
 
 FREE = ("/livez", "/readyz")
@@ -48,7 +52,7 @@ HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send `Origin: null` with our own forms, too
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
@@ -60,7 +64,7 @@ HEADERS = {
 class Access:
     """Who may come. `hosts`: names besides addresses and localhost; `path`: the sub-path that all is under."""
 
-    token: str | None
+    token: str | None = field(repr=False)
     password: str | None = field(default=None, repr=False)  # its argon2 hash
     hosts: tuple[str, ...] = ()
     port: int = 0
@@ -188,6 +192,8 @@ class Guard:
             )
         if request.method not in ("GET", "HEAD", "POST"):
             return problem(request, 405, said("only GET, HEAD and POST are answered"), Allow="GET, HEAD, POST")
+        if "transfer-encoding" in headers and "content-length" in headers:  # a proxy may have seen another end of it
+            return problem(request, 400, said("the request says twice how long it is"), Connection="close")
         if len(request.url.query) > QUERY:
             return problem(request, 414, said("the query is too long: leave some of it out"))
         origin = headers.get("origin")
@@ -211,9 +217,13 @@ class Guard:
             return None, receive
         body = b""
         if request.method == "POST":
-            read = await _body(request, receive)
+            try:
+                async with asyncio.timeout(BODY_PATIENCE):
+                    read = await _body(receive)
+            except TimeoutError:
+                return problem(request, 408, said("the request took too long"), Connection="close"), receive
             if read is None:
-                return problem(request, 413, said("the request is too large")), receive
+                return problem(request, 413, said("the request is too large"), Connection="close"), receive
             body, receive = read, _again(read)
         form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=50)) if _is_form(request) else {}
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -294,7 +304,7 @@ def _cookies(request: Request, name: str) -> list[str]:
     return found[:5]
 
 
-async def _body(request: Request, receive: Receive) -> bytes | None:
+async def _body(receive: Receive) -> bytes | None:
     """The body; None where it is larger than it may be."""
     octets = bytearray()
     while True:

@@ -29,11 +29,13 @@ _SAYS = {
 def application(house: House, access: Access) -> Starlette:
     """Everything that is served."""
     static = StaticFiles(packages=[("relayprobe.web", "static")])
-    return Starlette(
+    app = Starlette(
         routes=[*api.routes(house), *pages(house), Mount("/static", static)],
         middleware=[Middleware(Guard, access=access)],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
+    app.router.redirect_slashes = False  # it would lead to the Host that was given, and out of a sub-path
+    return app
 
 
 def _refused(request: Request, error: Exception) -> Response:

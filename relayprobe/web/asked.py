@@ -26,7 +26,7 @@ class NotAsked(Exception):
 def asked_limit(query: Mapping[str, str]) -> int:
     """How many are wanted. Raises NotAsked."""
     text = query.get("limit", str(LIMIT))
-    if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= MOST:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST:
         raise NotAsked(said("limit {text} is none: write a number from 1 to {most}", text=text, most=MOST))
     return int(text)
 
@@ -60,7 +60,7 @@ def _time(given: Mapping[str, str], name: str) -> float | None:
     text = given.get(name)
     if text is None:
         return None
-    if re.fullmatch(r"\d{1,11}(\.\d{1,6})?", text):
+    if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,6})?", text):
         return float(text)
     try:
         at = datetime.fromisoformat(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -77,6 +77,8 @@ class Hub:
         self._news_of_open = False
         self._due: asyncio.TimerHandle | None = None
         self.closed = False
+        self.sessions: Counter[str] = Counter()  # that have ended since the start, by their worst finding
+        self.findings: Counter[str] = Counter()
 
     # What the listener tells
 
@@ -84,8 +86,10 @@ class Hub:
         """An event of a session that goes on."""
         here = self._open.get(session)
         if here is None:
-            if not isinstance(event, Connected) or len(self._open) >= OPEN_SESSIONS:
+            if not isinstance(event, Connected):
                 return
+            if len(self._open) >= OPEN_SESSIONS:
+                self._open.popitem(last=False)
             here = self._open[session] = Open(session, self._wall(), event.peer, event.listener)
             self._news_of_open = True
         weight = len(event.raw) if isinstance(event, Line | TlsHello) else 0
@@ -104,6 +108,8 @@ class Hub:
         """A session has ended. `row`: as `sessions --json` has it."""
         here = self._open.pop(row["id"], None)
         self._news_of_open = True
+        self.sessions[row["worst"] or "none"] += 1
+        self.findings.update(row["findings"])
         if not self._subscriptions:
             return
         if here is not None:

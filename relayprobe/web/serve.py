@@ -8,6 +8,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from relayprobe.capture.tls import CertificateError, own_certificate
 from relayprobe.relay.logins import LoginError
 from relayprobe.web.access import Access
 from relayprobe.web.app import application
+from relayprobe.web.patient import PatientProtocol
 
 if TYPE_CHECKING:
     from relayprobe.settings import Settings
@@ -34,7 +36,6 @@ SHORTEST = 16
 AT_ONCE = 4
 """Pages that are made beside the loop at once: more would only keep it from the devices."""
 
-CONNECTIONS = 200
 IDLE = 15
 """Seconds that a connection without a request is kept."""
 
@@ -81,6 +82,7 @@ async def start(house: House, chosen: Settings) -> Web:
     host, _, number = chosen.web.on.rpartition(":")
     host = host.strip("[]")
     certificate, key = _certificate(chosen, host)
+    tls = _tls(certificate, key) if certificate is not None and key is not None else None
     token, fresh = _token(chosen)
     try:
         access = Access(
@@ -88,7 +90,7 @@ async def start(house: House, chosen: Settings) -> Web:
             chosen.web.password.get_secret_value() if chosen.web.password else None,
             hosts=chosen.web.hosts,
             port=int(number),
-            tls=certificate is not None,
+            tls=tls is not None,
             path=chosen.web.path,
         )
     except LoginError:
@@ -99,31 +101,25 @@ async def start(house: House, chosen: Settings) -> Web:
     config = uvicorn.Config(
         application(house, access),
         log_config=None,
+        log_level="critical",  # what fails in a page is in our own log, and noise from outside in none
         access_log=False,
         lifespan="off",
-        http="h11",
+        http=PatientProtocol,
         ws="none",
         server_header=False,
         proxy_headers=False,
         h11_max_incomplete_event_size=32 * 1024,
-        limit_concurrency=CONNECTIONS,
         backlog=64,
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=STOPPING,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        ssl_context_factory=(lambda config, default: tls) if tls is not None else None,
     )
-    try:
-        config.load()
-    except (OSError, ValueError) as error:
-        taken.close()
-        raise WebError(f"the certificate {certificate} and the key {key} cannot be used ({error})") from None
     anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
     server = _Server(config)
     task = asyncio.get_running_loop().create_task(server.serve([taken]))
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     shown = f"[{shown}]" if ":" in shown else shown
-    address = f"{'https' if certificate else 'http'}://{shown}:{port}{chosen.web.path}/"
+    address = f"{'https' if tls else 'http'}://{shown}:{port}{chosen.web.path}/"
     return Web(server, task, house, address, token if fresh and token is not None else "")
 
 
@@ -140,19 +136,35 @@ def is_loopback(host: str) -> bool:
 def _certificate(chosen: Settings, host: str) -> tuple[Path | None, Path | None]:
     """The certificate and its key, where the page is served with TLS; beyond this machine it always is."""
     web = chosen.web
-    if web.cert is not None:
-        return web.cert, web.key
-    if is_loopback(host):
-        return None, None
-    if web.password is None:
+    if not is_loopback(host) and web.password is None:
         raise WebError(
             f"the page at {web.on} would be reached from other machines, and asks for a password then: put the hash "
             "that `relayprobe password` prints into `password` in [web], or serve it at 127.0.0.1"
         )
+    if web.cert is not None:
+        return web.cert, web.key
+    if is_loopback(host):
+        return None, None
     try:
         return own_certificate(chosen.data, chosen.listen.name)
     except CertificateError as error:
         raise WebError(str(error)) from error
+
+
+def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """For browsers, which are newer than devices. Raises WebError."""
+    try:
+        if key.stat().st_mode & 0o007:
+            raise WebError(f"the key {key} can be read by others: run `chmod 600 {key}`")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key, password=lambda: "")  # nobody is there to type one
+    except OSError as error:  # an SSLError, too
+        raise WebError(
+            f"the certificate {certificate} and the key {key} cannot be used ({error}): both must be PEM, and belong "
+            "together"
+        ) from None
+    return context
 
 
 def _token(chosen: Settings) -> tuple[str | None, bool]:

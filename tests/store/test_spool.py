@@ -12,7 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from relayprobe.store import Attempt, Mail, Recipient, Retention, Row, Spool, Store, StoreError, Text, by_hand, spool
+from relayprobe.store import (
+    Archive,
+    Attempt,
+    Filter,
+    Mail,
+    Recipient,
+    Retention,
+    Row,
+    Spool,
+    Store,
+    StoreError,
+    Text,
+    by_hand,
+    spool,
+)
 from relayprobe.wire.events import LineFacts
 from tests.store.data_folder import DAY, NOW, Desk
 
@@ -236,6 +250,10 @@ def test_mail_is_carried_over_from_a_damaged_database(desk: Desk, row: Rows) -> 
             assert {address.state for address in one.recipients} == {"waiting"}
             assert len(one.texts) == 1
             survived += 1
+        if told:
+            with Archive.open(folder) as archive:
+                carried = {each.id for each in archive.sessions()}
+                assert carried == {each.id for each in archive.sessions(Filter(peer="10.0.0.0/24"))}
         whole += not told
         found.close()
         store.close()

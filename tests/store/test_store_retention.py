@@ -136,7 +136,8 @@ def test_purged_is_gone_from_all_files(desk: Desk, row: Rows, seed: int) -> None
         if chance.random() < 0.5:
             store.append(id, [f'{{"raw":"{MARKER.decode()} {"x" * chance.randrange(200)}"}}'] * chance.randrange(30))
             store.body(id, 0, MARKER * chance.randrange(200))
-            store.finish(row(id, NOW - 40 * DAY, senders=(MARKER.decode(),) * chance.randrange(30)))
+            names = (MARKER.decode(),) * chance.randrange(30)
+            store.finish(row(id, NOW - 40 * DAY, senders=names, recipients=names))
         else:
             store.append(id, ['{"raw":"stays"}'] * chance.randrange(100))
             store.body(id, 0, b"stays" * chance.randrange(2000))
@@ -146,7 +147,7 @@ def test_purged_is_gone_from_all_files(desk: Desk, row: Rows, seed: int) -> None
         if chance.random() < 0.01:
             store.purge().result()
     store.purge().result()
-    assert MARKER not in desk.octets()
+    assert MARKER.lower() not in desk.octets().lower()  # what is searched is in small letters
 
 
 def test_a_reader_that_lingers_does_not_stop_a_purge(desk: Desk, row: Rows) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from data_folder import NOW, Desk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from relayprobe.store import Filter, Row, Store, StoreError, host_of
@@ -242,6 +242,7 @@ stores: list[Store] = []
 anything = st.text(st.characters(codec=None, categories=None))  # NUL, quotes, lone surrogates, all of it
 
 
+@example(names=["\ud800"], word="\ud800", value="")
 @given(names=st.lists(anything, max_size=3), word=anything, value=st.recursive(anything, st.lists, max_leaves=4))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 def test_garbage_is_kept(desk: Desk, row: Rows, names: list[str], word: str, value: object) -> None:
@@ -315,6 +316,24 @@ def test_pages(desk: Desk, row: Rows) -> None:
     assert last.next is None
     with pytest.raises(StoreError, match="take `next`"):
         archive.page(Filter(), 2, "1; DROP TABLE sought")
+
+
+def test_a_page_ends_where_a_clock_was_wrong(desk: Desk, row: Rows) -> None:
+    store = desk.store()
+    for number in range(3):
+        store.finish(row(f"s{number}", 0.1 + number * 1.1))  # the third: 2.3000000000000003
+    store.flushed().result()
+    first = desk.archive().page(Filter(), 1)
+    assert [each.id for each in desk.archive().page(Filter(), 1, first.next).rows] == ["s1"]
+
+
+def test_a_session_of_which_only_events_are_known(desk: Desk) -> None:
+    store = desk.store()
+    store.append("a", ['"event"'])
+    store.flushed().result()
+    archive = desk.archive()
+    assert [each.id for each in archive.page(Filter(), 5).rows] == ["a"]
+    assert [each.id for each in archive.sessions(Filter(since=NOW, until=NOW + 1))] == ["a"]
 
 
 def test_a_device_and_its_history(desk: Desk, row: Rows) -> None:

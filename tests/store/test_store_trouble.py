@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from data_folder import NOW, Desk
 
-from relayprobe.store import Row, Store, StoreDamaged, StoreError, StoreFull, free, schema, writer
+from relayprobe.store import Filter, Row, Store, StoreDamaged, StoreError, StoreFull, free, schema, writer
 
 Rows = Callable[..., Row]
 
@@ -198,6 +198,27 @@ def test_an_older_database_is_brought_up_to_date(desk: Desk, row: Rows, monkeypa
     assert store._connection.execute("SELECT id, colour FROM sessions").fetchall() == [("a", "light blue")]
     assert store._connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     assert desk.archive().find("a") == row("a")
+
+
+def test_what_an_older_one_captured_is_found(desk: Desk, row: Rows) -> None:
+    desk.store().close()
+    path = desk.folder / "relayprobe.db"
+    path.unlink()
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        schema.migrate(old, desk.folder, schema.MIGRATIONS[:2])
+        put = (
+            "INSERT INTO sessions (id, started, ended, touched, peer, host, listener, context, users, senders, "
+            "findings, messages, octets) "
+            "VALUES (?, ?, 0, 0, ?, '192.168.1.20', '', '{}', ?, ?, '[\"tls-missing\"]', 1, 5)"
+        )
+        old.execute(put, ("a", NOW, "192.168.1.20:1", '["Anna"]', '["anna@contoso.com"]'))
+        old.execute(put, ("b", NOW + 1, "192.168.1.20:2", "[", "[]"))
+        old.execute(put, ("c", None, None, None, None))
+    desk.store()
+    archive = desk.archive()
+    assert [each.id for each in archive.page(Filter(), 5).rows] == ["a"]  # the others cannot be read
+    found = archive.page(Filter(peer="192.168.1.0/24", finding="tls-missing", user="anna", sender="ANNA@"), 5).rows
+    assert [(each.id, each.recipients, each.verdict) for each in found] == [("a", (), "")]
 
 
 def test_a_newer_database_is_left_alone(desk: Desk) -> None:
@@ -449,4 +470,12 @@ def test_one_damaged_session_does_not_hide_the_others(desk: Desk, row: Rows) -> 
     ids = [each.id for each in desk.archive().sessions()]
     assert 1100 < len(ids) < 1199
     assert ids == sorted(ids, key=lambda id: -int(id[1:]))
+    assert [each.id for each in desk.archive().sessions(Filter(sender="scanner"))] == ids
+    paged: list[str] = []
+    cursor = None
+    while cursor or not paged:
+        page = desk.archive().page(Filter(), 100, cursor)
+        paged += [each.id for each in page.rows]
+        cursor = page.next
+    assert paged == ids
     assert desk.archive().find(ids[0]) == replace(row(ids[0], NOW + 1199))
