@@ -184,7 +184,7 @@ def _kept(data: Path, record: dict[str, Any]) -> str | None:
     try:
         return keep(data, record["at"], record["domain"], record["addresses"], record)
     except StoreError as error:
-        click.echo(language()("Warning: this run is not kept: {why}", why=str(error)), err=True)
+        click.echo(language()(said("Warning: this run is not kept: {why}", why=str(error))), err=True)
         return None
 
 

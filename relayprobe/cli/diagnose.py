@@ -208,7 +208,12 @@ def _each(stored: Archive, mode: str | None, site: Site | None, *, quietly: bool
     with ExitStack() as until_done:
         if quietly and sys.stderr.isatty():
             bar = click.progressbar(
-                rows, stored.count(), language()("Diagnosing"), file=sys.stderr, show_pos=True, update_min_steps=20
+                rows,
+                stored.count(),
+                language()(said("Diagnosing")),
+                file=sys.stderr,
+                show_pos=True,
+                update_min_steps=20,
             )
             rows = iter(until_done.enter_context(bar))
         for row in rows:

@@ -12,6 +12,7 @@ import structlog
 
 from relayprobe.cli.options import fail, language, option
 from relayprobe.dossier.objects import row_object
+from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from relayprobe.capture.listener import Judged
@@ -81,7 +82,7 @@ async def page_served(
 
 def page_announced(show: Beside, link: str, quiet: bool) -> None:
     """Say where the page is: beside the dialogues, or where these are not shown, on stderr."""
-    told = language()("The page: {link}", link=link)
+    told = language()(said("The page: {link}", link=link))
     if quiet:
         click.echo(told, err=True)
     else:

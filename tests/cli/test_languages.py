@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from relayprobe.advice.table import ROWS, TERMS
 from relayprobe.cli import main
 from relayprobe.rules import RULES
+from relayprobe.rules.codes import KNOWN_FROM
 from relayprobe.tongue import tongue_of
-from tests.cli.kept import refusal, run
+from tests.cli.kept import LOGIN_ALONE, NO_LOGIN, PROBE, refusal, run
+from tests.report.test_said import MARKED, unsaid
 
+BLOCKS = [row.block for row in (*ROWS, *TERMS) if row.block]
 ITALIAN = tongue_of("it")
 TITLE = RULES["no-auth"].title
 HERE = {"RELAYPROBE_LANG": "it"}
@@ -104,6 +108,71 @@ def test_a_page_is_exported_in_italian_and_a_text_can_be_read_again(folder: Path
         found = json.loads(run("diagnose", str(text), "--json").stdout)
         assert "no-auth" in [finding["rule"] for finding in found["findings"]]
     assert ITALIAN(TITLE) in text.read_text(encoding="utf-8")
+
+
+CONFIG = """
+[site]
+domains = ["contoso.com"]
+[relay]
+devices = ["192.168.1.0/24"]
+[[route]]
+name = "mx"
+mode = "connector"
+domain = "contoso.com"
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sessions"],
+        ["sessions", "--peer", "192.0.2.1"],
+        ["show", "aa00000001"],
+        ["diagnose", "--all"],
+        ["diagnose", "--compare", "aa00000001", "aa00000002"],
+        ["queue", "list"],
+        ["health"],
+        ["rules"],
+        ["config", "check"],
+        ["queue", "retry", "--route", "nowhere"],
+        ["queue", "retry"],
+        ["diagnose", "no/where"],
+        ["diagnose", "--update"],
+        ["explain"],
+        ["rules", "no-tl"],
+        ["rules", "--code", "qqqq"],
+        ["reload"],
+        ["export", "aa00000001", "--with-messages"],
+        ["sessions", "--since", "nowhere"],
+        ["listen", "--listen", "nowhere"],
+        ["relay", "--learn", "nowhere"],
+        ["login", "nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_no_word_of_ours_stands_outside_the_catalogue(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("relayprobe.cli.options.preferred", lambda *_: MARKED)
+    config = tmp_path / "relayprobe.toml"
+    config.write_text(CONFIG)
+    done = run(*command, "--config", config, "--data", folder)
+    told = done.stdout + done.stderr.removeprefix("Error: ")
+    assert len(told) > 10
+    data = (
+        NO_LOGIN,
+        LOGIN_ALONE,
+        PROBE,
+        CONFIG,
+        *RULES,
+        *BLOCKS,
+        str(config),
+        str(folder),
+        "smtp office com",
+        *command,
+    )
+    vendors = KNOWN_FROM if "qqqq" in command else ()
+    assert unsaid(told, " ".join((*data, *vendors))) == set()
 
 
 def test_another_language_is_refused(folder: Path) -> None:
