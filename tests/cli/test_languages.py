@@ -159,20 +159,12 @@ def test_no_word_of_ours_stands_outside_the_catalogue(
     done = run(*command, "--config", config, "--data", folder)
     told = done.stdout + done.stderr.removeprefix("Error: ")
     assert len(told) > 10
-    data = (
-        NO_LOGIN,
-        LOGIN_ALONE,
-        PROBE,
-        CONFIG,
-        *RULES,
-        *BLOCKS,
-        str(config),
-        str(folder),
-        "smtp office com",
-        *command,
-    )
+    answers = [answer.line for id, rule in RULES.items() if id in told for answer in rule.answer.values()]
+    kept = (NO_LOGIN, LOGIN_ALONE, PROBE, "aa bb cc fd", "smtp office com", str(config), str(folder), *command)
+    places = CONFIG + "the MX of contoso.com"  # as the log has them, too
     vendors = KNOWN_FROM if "qqqq" in command else ()
-    assert unsaid(told, " ".join((*data, *vendors))) == set()
+    data = (*kept, places, *RULES, *BLOCKS, *vendors, *answers * (command[0] in ("show", "diagnose")))
+    assert unsaid(told, " ".join(data)) == set()
 
 
 def test_another_language_is_refused(folder: Path) -> None:
