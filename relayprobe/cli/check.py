@@ -16,7 +16,7 @@ import click
 
 from relayprobe.cli.options import Wrong, common, fail, language, option, settings
 from relayprobe.cli.terminal import Terminal
-from relayprobe.tongue import Said, Tongue, said
+from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def command(
     from relayprobe.capture.tls import CertificateError
     from relayprobe.check.resolver import Resolver
     from relayprobe.check.run import Asked, blocked, run, run_object
-    from relayprobe.report.checks import lines
+    from relayprobe.report.checks import lines, spoken
 
     chosen = settings(config, {"data": data} if data is not None else {})
     name = _domain(domain, chosen)
@@ -124,21 +124,12 @@ def command(
         record["device"] = device.joined(found)
     record["id"] = _kept(chosen.data, record)
     if as_json:
-        json.dump(_said_in(language(as_json), record), sys.stdout)
+        json.dump(spoken(record, language(as_json)), sys.stdout)
         sys.stdout.write("\n")
     else:
         Terminal(no_color).lines(lines(record, language()))
     if blocked(found, wanted):
         raise click.exceptions.Exit(1)
-
-
-def _said_in(tongue: Tongue, thing: Any) -> Any:
-    """An object with the sentences in it in a language."""
-    if isinstance(thing, dict):
-        return {key: _said_in(tongue, value) for key, value in thing.items()}
-    if isinstance(thing, list | tuple):
-        return [_said_in(tongue, one) for one in thing]
-    return tongue(thing) if isinstance(thing, Said) else thing
 
 
 class _Device:
@@ -184,7 +175,7 @@ def _kept(data: Path, record: dict[str, Any]) -> str | None:
     try:
         return keep(data, record["at"], record["domain"], record["addresses"], record)
     except StoreError as error:
-        click.echo(language()(said("Warning: this run is not kept: {why}", why=str(error))), err=True)
+        click.echo(language()("Warning: this run is not kept: {error}", error=error), err=True)
         return None
 
 
@@ -250,7 +241,13 @@ def _envelope(
     sender = sender or f"relayprobe@{domain}"
     for name, address in (("--dry-run-to", to), ("--from", sender)):
         if not _ADDRESS.fullmatch(address):
-            fail(said("{option} {text!r} is no address: write one such as anna@contoso.com", option=name, text=address))
+            fail(
+                said(
+                    "{option} {address!r} is no address: write one such as anna@contoso.com",
+                    option=name,
+                    address=address,
+                )
+            )
     inside = domain_of(to) in {domain, *(one.lower() for one in chosen.site.domains)}
     # the connector may go by our certificate
     shown = next((route for route in _routes(chosen, config) if route.client_certificate is not None), None)
@@ -272,17 +269,12 @@ def _domain(given: str | None, chosen: Settings) -> str:
     if name is None:
         fail(
             said(
-                "name the domain that mail is sent from: `relayprobe check contoso.com`, or site.domains in --config "
-                "FILE"
+                "name the domain that mail is sent from: `relayprobe check contoso.com`, or site.domains in a --config"
             )
         )
     name = name.strip().rstrip(".").lower()
     if "@" in name:
-        fail(
-            said(
-                "{address} is an address: name its domain alone, {domain}", address=name, domain=name.rpartition("@")[2]
-            )
-        )
+        fail(said("{name} is an address: name its domain alone, {domain}", name=name, domain=name.rpartition("@")[2]))
     try:
         ascii_name = name.encode("idna").decode()
     except UnicodeError:
