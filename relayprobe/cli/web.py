@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -53,21 +54,21 @@ async def page_served(
 ) -> AsyncIterator[None]:
     """Serve the page meanwhile. `told`: its address is for the screen alone, since the token is in it.
 
-    A place that nobody asked for, and that is taken, is no reason not to start.
+    That a place which nobody asked for is taken is no reason not to start.
     """
     if hub is None:
         yield
         return
     from relayprobe.web.figures import figures_of
     from relayprobe.web.house import House
-    from relayprobe.web.serve import WebError, start
+    from relayprobe.web.serve import PlaceTaken, WebError, start
 
     chosen = settings()
     house = House(chosen.data, settings, hub, figures_of(hub), relay)
     try:
         web = await start(house, chosen)
     except WebError as error:
-        if "on" in chosen.web.model_fields_set:
+        if "on" in chosen.web.model_fields_set or not isinstance(error, PlaceTaken):
             fail(str(error))
         log.warning("there is no page", why=str(error))
         yield
@@ -81,8 +82,13 @@ async def page_served(
 
 
 def page_announced(show: Beside, link: str, quiet: bool) -> None:
-    """Say where the page is: beside the dialogues, or where these are not shown, on stderr."""
-    if quiet:
-        click.echo(said("The page: {link}", link=link), err=True)
-    else:
+    """Say where the page is: beside the dialogues, or where these are not shown, on a terminal.
+
+    What else there is on stderr is a log, and the token may be in none; a service has one of its own (`token_file`).
+    """
+    if not quiet:
         show.lines([("info", said("The page: {link}", link=link)), ("", "")])
+    elif sys.stderr.isatty():
+        click.echo(said("The page: {link}", link=link), err=True)
+    elif "?" in link:
+        log.warning("nobody can open the page: put a token into `token_file` in [web], or a password")
