@@ -28,6 +28,7 @@ from relayprobe.report.text import report
 from relayprobe.rules import RULES
 from relayprobe.settings import LimitSettings, RetentionSettings, Settings, load
 from relayprobe.settings.relay import NotifySettings, OAuthSettings, RewriteSettings, RouteSettings, SecretFrom
+from tests.check.scene import shown
 from tests.clients.listening import Listening
 from tests.conftest import need
 
@@ -236,7 +237,7 @@ def repairs() -> str:
     return "\n".join(["| Repair | |", "|---|---|", *(f"| `{name}` | {does} |" for name, does in REPAIRS.items())])
 
 
-MADE = {README: {"session": session}, MANUAL: {"rules": rules}, RELAY: {"repairs": repairs}}
+MADE = {README: {"session": session, "check": shown}, MANUAL: {"rules": rules}, RELAY: {"repairs": repairs}}
 
 
 def made_anew(path: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
+from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -91,6 +92,24 @@ def _is_template(text: str) -> bool:
 
 def _but_the_head(catalogue: GNUTranslations) -> dict[object, str]:
     return {id: text for id, text in vars(catalogue)["_catalog"].items() if id}
+
+
+@pytest.mark.parametrize("call", ['said(f"the sender is {sender}")', 'tongue.counted("{n} mail", f"{n} mails", n)'])
+def test_a_template_that_is_put_together_first_is_told_of(tmp_path: Path, call: str) -> None:
+    (tmp_path / "module.py").write_text(call)
+    with pytest.raises(ValueError, match=r"module\.py:1: a template is a literal"):
+        list(translations.in_code(tmp_path / "module.py"))
+
+
+def test_templates_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(
+        'x = said("{a}: {b}", a=said("one") if y else said("two"), b=self._tongue("three" if y else "four"))\n'
+        'tongue.counted("{n} mail", "{n} " "mails", 2)'
+    )
+    assert {*translations.in_code(tmp_path / "module.py")} == {
+        *(("{a}: {b}", ""), ("one", ""), ("two", ""), ("three", ""), ("four", "")),
+        ("{n} mail", "{n} mails"),
+    }
 
 
 def test_numbers_are_written_as_one_does() -> None:

@@ -72,7 +72,7 @@ def in_code(path: Path) -> Iterator[tuple[str, str]]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) in SAYING and node.args]
     for node in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
         if _called(node) == "counted":
-            templates = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant)]
+            templates = [template for arg in node.args[:2] for template in _meant(path, arg)]
             if len(templates) == 2:
                 yield templates[0], templates[1]
             continue

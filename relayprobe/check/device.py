@@ -18,6 +18,9 @@ from relayprobe.tongue import all_of, said
 from relayprobe.wire.session import Site
 
 CLOSED = frozenset(("refused", "timeout", "unreachable"))
+CLOSED_BLOCKS = frozenset(("port-25-closed", "port-587-closed"))
+"""Blocks of a device's verdict that are the site's (advice.table)."""
+
 PORTS: Mapping[str, int] = {"submission": 587, "mx": 25}
 """What a place stands for, whatever port it was looked at on."""
 
@@ -112,3 +115,10 @@ def _steps(judged: Judgement, checks: Sequence[Checked], of_site: Mapping[Mode, 
             yield said("set in the device: {setting}: {value}", setting=setting, value=value)
     yield from todo([one for one in checks if one.id in of_site[mode].risks], (mode,))
     yield from (said("find out {what}", what=what) for what in of_site[mode].untested)
+    for other in MODES:
+        as_it_is = next(one for one in judged.verdicts if one.mode == other)
+        if other != advice.way and set(as_it_is.blockers) <= CLOSED_BLOCKS and of_site[other].works is False:
+            blocking = [one for one in checks if one.id in of_site[other].blockers]
+            for fix in todo(blocking, (other,)):
+                way = said(WAY_NAMES[other])
+                yield said("or, with the device as it is, so that {way} works: {fix}", way=way, fix=fix)

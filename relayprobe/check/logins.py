@@ -13,6 +13,7 @@ from relayprobe.office365.recognise import recognise
 from relayprobe.relay.place import Timeouts
 from relayprobe.relay.relay import connector_for
 from relayprobe.relay.routes import Route
+from relayprobe.relay.secrets import SecretError
 from relayprobe.relay.sending import RouteFailed
 from relayprobe.relay.text import habit_of
 from relayprobe.settings import Settings
@@ -45,10 +46,10 @@ def routes_with_login(routes: tuple[Route, ...]) -> tuple[Route, ...]:
 async def look(route: Route, settings: Settings, patience: float) -> Tried:
     """Connect as the route says, log in once, say goodbye."""
     timeouts = Timeouts(connect=patience, banner=patience, tls=patience, command=max(patience, 10.0), quit=5)
-    connector = connector_for(route, settings, lambda: habit_of(settings), None, timeouts)
     by = "OAuth" if route.oauth is not None else "password"
     user = route.user or ""
     try:
+        connector = connector_for(route, settings, lambda: habit_of(settings), None, timeouts)
         connection = await connector.connect(again=False)
     except RouteFailed as failed:
         return Tried(
@@ -62,6 +63,8 @@ async def look(route: Route, settings: Settings, patience: float) -> Tried:
             failed.trouble.why,
             failed.dialogue,
         )
+    except SecretError as error:
+        return Tried(route.name, route.mode, user, by, route.place, "auth", str(error))
     await connection.close()
     return Tried(route.name, route.mode, user, by, connection.place, dialogue=connection.events())
 

@@ -175,7 +175,7 @@ def _port(heard: Heard) -> Checked:
 
 
 def _open(heard: Heard) -> str:
-    if heard.target.port == 25:
+    if heard.target.place != "submission":
         return said(
             "have port 25 to {host} opened in the firewall; most providers close it, so ask them too. Client "
             "submission on port 587 does without it",

@@ -169,11 +169,9 @@ class _Looks:
         for name, task in self._tasks.items():
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-            if name in late and name in _OF:
-                self._found[name] = tuple(
-                    Checked(id, "unknown", said("the time of this run was over before this was known"))
-                    for id in _OF[name]
-                )
+            if name in late and name in self._found:
+                says = said("the time of this run was over before this was known")
+                self._found[name] = tuple(Checked(id, "unknown", says) for id in _OF.get(name, (name,)))
 
     def judged(self) -> tuple[Checked, ...]:
         """The checks, in the order in which they are read."""

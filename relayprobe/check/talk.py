@@ -14,6 +14,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from cryptography import x509
@@ -24,6 +25,7 @@ from relayprobe.relay.outcome import Reply, Trouble
 from relayprobe.relay.place import Offers
 from relayprobe.relay.protocol import UpstreamProtocol
 from relayprobe.relay.record import Record
+from relayprobe.relay.tls import client_context
 from relayprobe.report.visible import visible
 from relayprobe.wire.events import Event
 
@@ -263,9 +265,7 @@ async def _timed(heard: Heard, step: str, asked: Awaitable[Reply | Trouble]) -> 
 async def _with_certificate(heard: Heard, tls: Tls, seconds: float) -> Tls:
     """Whose the certificate is that was not trusted: asked for once more, with a handshake that trusts nobody and says
     nothing after it."""
-    loose = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    loose.check_hostname = False
-    loose.verify_mode = ssl.CERT_NONE
+    loose = trusting()
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):
@@ -285,6 +285,15 @@ async def _with_certificate(heard: Heard, tls: Tls, seconds: float) -> Tls:
     except OSError:  # TimeoutError is one: then it stays unknown
         pass
     return tls
+
+
+def trusting(certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """A context for where nothing secret is said: the server may be anybody, as it may for a device that does not
+    look. Raises CertificateError."""
+    context = client_context(None, certificate, key)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _chain(secured: Any) -> tuple[str, ...]:

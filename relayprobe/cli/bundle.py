@@ -10,6 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 from relayprobe.cli.options import fail
 from relayprobe.dossier.bundle import IN_MEMORY, SESSION
+from relayprobe.tongue import Said, said
 from relayprobe.wire.packets import File
 
 LONGEST_SESSION = 64 * 1024 * 1024
@@ -31,23 +32,28 @@ def session_in(source: File, shown: str) -> bytes:
         try:
             with ZipFile(file) as bundle:
                 if SESSION not in bundle.namelist():
-                    fail(f"{shown} is compressed, and no bundle of relayprobe: unpack it first, with unzip")
+                    fail(
+                        said(
+                            "{file} is compressed, and no bundle of relayprobe: unpack it first, with unzip", file=shown
+                        )
+                    )
                 info = bundle.getinfo(SESSION)
                 if info.file_size > LONGEST_SESSION:
                     fail(_too_large(shown))
                 with bundle.open(info) as inner:
                     data = inner.read(LONGEST_SESSION + 1)
         except _UNREADABLE as error:
-            fail(f"{shown} is a damaged zip file ({error}): export the bundle again")
+            fail(said("{file} is a damaged zip file ({why}): export the bundle again", file=shown, why=str(error)))
     if len(data) > LONGEST_SESSION:
         fail(_too_large(shown))
     return data
 
 
-def _too_large(shown: str) -> str:
-    return (
-        f"{shown} unpacks to more than a session can have ({LONGEST_SESSION >> 20} MiB), so it is left unread: "
-        "export the bundle again"
+def _too_large(shown: str) -> Said:
+    return said(
+        "{file} unpacks to more than a session can have ({most} MiB), so it is left unread: export the bundle again",
+        file=shown,
+        most=LONGEST_SESSION >> 20,
     )
 
 
@@ -57,7 +63,13 @@ def _copy(source: File, file: IO[bytes], shown: str) -> None:
     while piece := source.read(1 << 20):
         left -= len(piece)
         if left < 0:
-            fail(f"{shown} is larger than a bundle can be: unpack {SESSION} from it, and give that")
+            fail(
+                said(
+                    "{file} is larger than a bundle can be: unpack {inner} from it, and give that",
+                    file=shown,
+                    inner=SESSION,
+                )
+            )
         file.write(piece)
 
 
@@ -68,8 +80,14 @@ def _bounded(file: IO[bytes], shown: str) -> None:
     tail = file.read()
     at = tail.rfind(_END)
     if at < 0 or len(tail) < at + 22:
-        fail(f"{shown} is a damaged zip file (its end is missing): export the bundle again")
+        fail(said("{file} is a damaged zip file (its end is missing): export the bundle again", file=shown))
     count, octets = struct.unpack_from("<HI", tail, at + 10)
     if count > MOST_FILES or octets > MOST_FILES * 200:
-        fail(f"{shown} has more files in it than a bundle: unpack {SESSION} from it, and give that")
+        fail(
+            said(
+                "{file} has more files in it than a bundle: unpack {inner} from it, and give that",
+                file=shown,
+                inner=SESSION,
+            )
+        )
     file.seek(0)

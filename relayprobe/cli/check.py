@@ -18,7 +18,6 @@ from relayprobe.cli.options import Wrong, common, fail, option, settings
 from relayprobe.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from relayprobe.check.checked import Checked
@@ -100,7 +99,7 @@ def command(
         helo=chosen.listen.name,
         lists=lists or Asked.lists,
         extras={**(_logins(chosen, config, patience) if login else {}), "local": _local(chosen)},
-        at_mx=_envelope(dry_run_to, sender, name, chosen, config, ca_file, patience),
+        at_mx=_envelope(dry_run_to, sender, name, chosen, config, patience),
         earlier=tuple((one.at, one.addresses) for one in earlier),
     )
     servers = [_name_server(resolver)] if resolver else []
@@ -228,11 +227,10 @@ def _envelope(
     domain: str,
     chosen: Settings,
     config: Path | None,
-    ca_file: Path | None,
     patience: float,
 ) -> dict[str, AtMx]:
     from relayprobe.check import envelope
-    from relayprobe.relay.tls import client_context
+    from relayprobe.check.talk import trusting
     from relayprobe.wire.session import domain_of
 
     if to is None:
@@ -244,16 +242,16 @@ def _envelope(
         if not _ADDRESS.fullmatch(address):
             fail(f"{name} {address!r} is no address: write one such as anna@contoso.com")
     inside = domain_of(to) in {domain, *(one.lower() for one in chosen.site.domains)}
+    # the connector may go by our certificate
     shown = next((route for route in _routes(chosen, config) if route.client_certificate is not None), None)
+    certificate = (shown.client_certificate, shown.client_key) if shown else (None, None)
 
-    async def look(target: Target, context: ssl.SSLContext, resolver: Resolver) -> tuple[Checked, ...]:
-        if shown is not None:  # the connector may go by our certificate
-            files = shown.ca_file or ca_file, shown.client_certificate, shown.client_key
-            context = await asyncio.to_thread(client_context, *files)
+    async def look(target: Target, _: object, resolver: Resolver) -> tuple[Checked, ...]:
+        context = await asyncio.to_thread(trusting, *certificate)
         mail = envelope.Envelope(sender, to, "inside" if inside else "outside")
         return (envelope.judged(await envelope.look(mail, target, context, resolver, patience)),)
 
-    return {"dry-run": look}
+    return {f"dry-run:{'inside' if inside else 'outside'}": look}
 
 
 _ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from relayprobe.cli.options import Wrong, common, fail, settings
+from relayprobe.cli.options import common, fail, language, settings
+from relayprobe.tongue import said
 
 
 @click.group("config")
@@ -26,22 +27,26 @@ def check(config: Path | None, data: Path | None, as_json: bool, no_color: bool,
     from relayprobe.relay.plan import RelayError, plan_of
 
     if config is None:
-        fail("name the configuration with --config")
+        fail(said("name the configuration with --config"))
     chosen = settings(config, {})
     try:
         plan = plan_of(chosen, config)
     except RelayError as error:
-        raise Wrong(f"{config}: {error}") from None
+        fail(said("{file}: {why}", file=config, why=error.args[0] if error.args else str(error)))
     routes = [{"name": one.name, "mode": one.mode, "place": one.place, "user": one.user} for one in plan.rules.routes]
     if as_json:
         sys.stdout.write(json.dumps({"ok": True, "routes": routes, "warnings": list(plan.warnings)}) + "\n")
         return
+    tongue = language()
     for warning in plan.warnings:
-        click.echo(f"warning: {warning}")
+        click.echo(tongue("warning: {warning}", warning=warning))
     for route in plan.rules.routes:
-        login = f" as {route.user}" if route.user else ""
-        click.echo(f"route {route.name}: {route.mode} by {route.place}{login}")
-    click.echo(f"{config} is in order")
+        of = {"name": route.name, "mode": route.mode, "place": route.place, "user": route.user}
+        if route.user:
+            click.echo(tongue("route {name}: {mode} by {place} as {user}", **of))
+        else:
+            click.echo(tongue("route {name}: {mode} by {place}", **of))
+    click.echo(tongue("{file} is in order", file=config))
 
 
 @command.command("show")

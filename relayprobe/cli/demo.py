@@ -21,10 +21,11 @@ from relayprobe import logs
 from relayprobe.capture.listener import Judged, Listener, Port
 from relayprobe.capture.tls import own_certificate, server_context
 from relayprobe.cli.listen import Screen, manner_of
-from relayprobe.cli.options import common
+from relayprobe.cli.options import common, language
 from relayprobe.cli.terminal import Terminal
 from relayprobe.settings import load
 from relayprobe.store import Store
+from relayprobe.tongue import said
 from relayprobe.wire.message import trimmed
 
 FOLDER = Path("relayprobe-demo")
@@ -46,10 +47,11 @@ def command(config: Path | None, data: Path | None, as_json: bool, no_color: boo
 
 async def tour(folder: Path, terminal: Terminal) -> None:
     """Let every device send once."""
+    tongue = language()
     store = Store.open(folder, trim=trimmed)
     try:
         tls = server_context(*own_certificate(folder, "relayprobe.local"))
-        screen = Screen(terminal)
+        screen = Screen(terminal, tongue)
         done: asyncio.Queue[Judged] = asyncio.Queue()
         manner = manner_of(load(given=SITE))
         port = Port("127.0.0.1", 0)
@@ -57,7 +59,7 @@ async def tour(folder: Path, terminal: Terminal) -> None:
         await listener.start()
         findings: dict[str, list[str]] = {}
         for title, play in DEVICES.items():
-            terminal.lines([("", ""), ("heading", f"##### {title}"), ("", "")])
+            terminal.lines([("", ""), ("heading", f"##### {tongue(title)}"), ("", "")])
             await asyncio.to_thread(play, listener.ports[0].number)
             judged = await done.get()
             screen.judged(judged)
@@ -66,13 +68,13 @@ async def tour(folder: Path, terminal: Terminal) -> None:
     finally:
         store.close()
     program = "relayprobe" if shutil.which("relayprobe") else sys.argv[0]
-    terminal.line(("heading", "What was found"))
+    terminal.line(("heading", tongue("What was found")))
     for title, found in findings.items():
-        terminal.line(("error" if found else "good", f"  {title}: {', '.join(found) or 'all is well'}"))
+        terminal.line(("error" if found else "good", f"  {tongue(title)}: {', '.join(found) or tongue('all is well')}"))
     terminal.lines(
         [
             ("", ""),
-            ("heading", f"The sessions are kept in {folder}. Look around:"),
+            ("heading", tongue("The sessions are kept in {folder}. Look around:", folder=folder)),
             ("fix", f"  {program} sessions --data {folder}"),
             ("fix", f"  {program} show last --data {folder}"),
             ("fix", f"  {program} diagnose --all --data {folder}"),
@@ -251,13 +253,13 @@ def good_device(port: int) -> None:
 
 
 DEVICES: dict[str, Callable[[int], None]] = {
-    "An old printer without TLS or login": old_printer,
-    "A scanner whose newest TLS is 1.0": tls10_scanner,
-    'A camera set to "SSL" instead of STARTTLS': camera_with_ssl,
-    "A copier that scans as the logged-in user": scan_as_user,
-    "A copier that cuts the password at 15 characters": short_password,
-    "A storage box that does not trust the certificate": strict_nas,
-    "A report program with bare line feeds": report_program,
-    "A UPS that logs in before TLS": early_login,
-    "A device that is set up well": good_device,
+    said("An old printer without TLS or login"): old_printer,
+    said("A scanner whose newest TLS is 1.0"): tls10_scanner,
+    said('A camera set to "SSL" instead of STARTTLS'): camera_with_ssl,
+    said("A copier that scans as the logged-in user"): scan_as_user,
+    said("A copier that cuts the password at 15 characters"): short_password,
+    said("A storage box that does not trust the certificate"): strict_nas,
+    said("A report program with bare line feeds"): report_program,
+    said("A UPS that logs in before TLS"): early_login,
+    said("A device that is set up well"): good_device,
 }

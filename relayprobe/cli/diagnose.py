@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relayprobe.cli.options import archive, common, data_folder, fail, option
+from relayprobe.cli.options import archive, common, data_folder, fail, language, option
 from relayprobe.cli.show import MODES
 from relayprobe.cli.terminal import Terminal
+from relayprobe.tongue import Said, counted, said
 
 if TYPE_CHECKING:
     from relayprobe.dossier.judging import Judgement
@@ -60,9 +61,9 @@ def command(
     Exit code 0: no errors found; 1: errors found (with --compare: in the second session); 2: wrong usage.
     """
     if update and not every:
-        fail("--update goes with --all: it writes what is found in all stored sessions into the list")
+        fail(said("--update goes with --all: it writes what is found in all stored sessions into the list"))
     if every and (sessions or compare):
-        fail("--all takes no sessions: name some, or say --all")
+        fail(said("--all takes no sessions: name some, or say --all"))
     terminal = Terminal(no_color)
     if every:
         ctx.exit(_all(terminal, config, data, mode, update=update, as_json=as_json))
@@ -83,11 +84,11 @@ def has_errors(judgement: Judgement) -> bool:
 
 
 def _print(terminal: Terminal, judgement: Judgement, *, as_json: bool) -> None:
-    session = judgement.session
+    session, tongue = judgement.session, language(as_json)
     if as_json:
         from relayprobe.report.objects import report_object
 
-        thing = report_object(session, judgement.findings, judgement.verdicts, judgement.advice)
+        thing = report_object(session, judgement.findings, judgement.verdicts, judgement.advice, tongue)
         sys.stdout.write(json.dumps(thing) + "\n")
         return
     from relayprobe.advice.refused import refusals_of
@@ -95,10 +96,12 @@ def _print(terminal: Terminal, judgement: Judgement, *, as_json: bool) -> None:
     from relayprobe.report.text import conclusion
     from relayprobe.report.visible import visible
 
-    origin = f" from {visible(session.peer)}" if session.peer else ""
-    terminal.line(("heading", f"--- Session {visible(session.id)}{origin} ---"))
-    terminal.lines(refusals_text(refusals_of(session)))
-    terminal.lines(conclusion(session, judgement.findings, judgement.verdicts, judgement.advice))
+    named = said("Session {id}", id=visible(session.id))
+    if session.peer:
+        named = said("Session {id} from {peer}", id=visible(session.id), peer=visible(session.peer))
+    terminal.line(("heading", f"--- {tongue(named)} ---"))
+    terminal.lines(refusals_text(refusals_of(session), tongue))
+    terminal.lines(conclusion(session, judgement.findings, judgement.verdicts, judgement.advice, tongue))
     terminal.line(("", ""))
 
 
@@ -118,8 +121,11 @@ def _judgements(
                 yield from judgements_in(name, mode=mode, site=site, ports=ports)
                 continue
             if "." in name or "/" in name:  # no id has these
-                wrong = f"{visible(name)} is a folder" if Path(name).is_dir() else f"there is no file {visible(name)}"
-                fail(f"{wrong}: name an export, a text, a capture of packets, or a session's id")
+                if Path(name).is_dir():
+                    wrong = said("{file} is a folder", file=visible(name))
+                else:
+                    wrong = said("there is no file {file}", file=visible(name))
+                fail(said("{wrong}: name an export, a text, a capture of packets, or a session's id", wrong=wrong))
             if stored is None:
                 stored = open_until_done.enter_context(archive(config, data))
             yield judge_stored(stored, stored.find(name), mode=mode, site=site)
@@ -142,14 +148,17 @@ def _compared(
     from relayprobe.report.visible import visible
 
     if len(sessions) != 2:
-        fail("--compare takes two sessions, the earlier one first: ids or files")
+        fail(said("--compare takes two sessions, the earlier one first: ids or files"))
     told = []
     for name in sessions:
         first, *more = islice(_judgements(config, data, mode, (name,), ports), 2)
         if more:
             fail(
-                f"{visible(name)} has more than one session: `diagnose --json` prints one a line, so write the one "
-                "that matters into a file of its own"
+                said(
+                    "{file} has more than one session: `diagnose --json` prints one a line, so write the one that "
+                    "matters into a file of its own",
+                    file=visible(name),
+                )
             )
         told.append(first)
     before, after = told
@@ -157,9 +166,9 @@ def _compared(
         Told(before.session, before.findings, before.verdicts), Told(after.session, after.findings, after.verdicts)
     )
     if as_json:
-        sys.stdout.write(json.dumps(comparison_object(found)) + "\n")
+        sys.stdout.write(json.dumps(comparison_object(found, language(as_json))) + "\n")
     else:
-        terminal.lines(comparison_text(found))
+        terminal.lines(comparison_text(found, language()))
     return 1 if has_errors(after) else 0
 
 
@@ -184,7 +193,8 @@ def _all(
         if store is not None:
             store.flushed().result()
     if not as_json:
-        terminal.lines(("warning" if tally.with_errors else "good", line) for line in tally.summary(updated=update))
+        tongue, style = language(), "warning" if tally.with_errors else "good"
+        terminal.lines((style, tongue(line)) for line in tally.summary(updated=update))
     return 1 if tally.with_errors else 0
 
 
@@ -198,7 +208,7 @@ def _each(stored: Archive, mode: str | None, site: Site | None, *, quietly: bool
     with ExitStack() as until_done:
         if quietly and sys.stderr.isatty():
             bar = click.progressbar(
-                rows, stored.count(), "Diagnosing", file=sys.stderr, show_pos=True, update_min_steps=20
+                rows, stored.count(), language()("Diagnosing"), file=sys.stderr, show_pos=True, update_min_steps=20
             )
             rows = iter(until_done.enter_context(bar))
         for row in rows:
@@ -254,16 +264,23 @@ class Tally:
         self.changed += changed
         return changed
 
-    def summary(self, *, updated: bool) -> Iterator[str]:
+    def summary(self, *, updated: bool) -> Iterator[Said]:
         """How many, how many with errors, and what changed."""
-        what = "session" if self.sessions == 1 else "sessions"
-        yield f"{self.sessions:,} {what}, {self.with_errors:,} with errors; {self._changes(updated=updated)}"
-        for word, counts in (("new", self._new), ("gone", self._gone)):
-            for rule, count in counts.most_common():
-                yield f"  {word}: {rule} in {count:,}"
+        yield counted(
+            "{n:,} session, {errors:,} with errors; {changes}",
+            "{n:,} sessions, {errors:,} with errors; {changes}",
+            self.sessions,
+            errors=self.with_errors,
+            changes=self._changes(updated=updated),
+        )
+        for rule, count in self._new.most_common():
+            yield said("  new: {rule} in {n:,}", rule=rule, n=count)
+        for rule, count in self._gone.most_common():
+            yield said("  gone: {rule} in {n:,}", rule=rule, n=count)
 
-    def _changes(self, *, updated: bool) -> str:
+    def _changes(self, *, updated: bool) -> Said:
         if not self.changed:
-            return "what was found before still stands."
-        other = f"in {self.changed:,} it is not what the list of sessions says"
-        return f"{other}; the list says it now." if updated else f"{other} (--update writes it there)."
+            return said("what was found before still stands.")
+        if updated:
+            return said("in {n:,} it is not what the list of sessions says; the list says it now.", n=self.changed)
+        return said("in {n:,} it is not what the list of sessions says (--update writes it there).", n=self.changed)

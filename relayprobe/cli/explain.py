@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from relayprobe.cli.options import common, fail
+from relayprobe.cli.options import common, fail, language
 from relayprobe.cli.terminal import Terminal
+from relayprobe.tongue import said
 
 
 @click.command("explain", context_settings={"ignore_unknown_options": True})
@@ -28,18 +29,18 @@ def command(
     from relayprobe.wire.pasted import decoded
 
     if not text:
-        fail('there is nothing to explain: `relayprobe explain "550 5.7.64 ..."`, or - to read standard input')
-    said = " ".join(text)
-    if said == "-":
-        said = decoded(sys.stdin.buffer.read(4 * LONGEST + 4))
-    found = recognise(said)
-    texts = texts_in(said[:LONGEST])
-    codes = codes_in(said[:LONGEST])
+        fail(said('there is nothing to explain: `relayprobe explain "550 5.7.64 ..."`, or - to read standard input'))
+    pasted = " ".join(text)
+    if pasted == "-":
+        pasted = decoded(sys.stdin.buffer.read(4 * LONGEST + 4))
+    found = recognise(pasted)
+    texts = texts_in(pasted[:LONGEST])
+    codes = codes_in(pasted[:LONGEST])
     if not (found or found.unknown or texts or codes):
-        codes = look_up(said)
+        codes = look_up(pasted)
     if as_json:
-        sys.stdout.write(json.dumps(explanation_object(found, texts, codes)) + "\n")
+        sys.stdout.write(json.dumps(explanation_object(found, texts, codes, language(as_json))) + "\n")
     else:
-        Terminal(no_color).lines(explanation(found, texts, codes))
+        Terminal(no_color).lines(explanation(found, texts, codes, language()))
     if not (found or texts or codes):
         raise click.exceptions.Exit(1)

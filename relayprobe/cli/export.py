@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from relayprobe.cli.options import archive, common, data_folder, fail, option, settings
+from relayprobe.cli.options import archive, common, data_folder, fail, language, option, settings
 from relayprobe.cli.show import MODES
+from relayprobe.tongue import said
 
 FORMS = ("text", "json", "html", "eml", "pcapng", "bundle")  # as in dossier.export, which is loaded when it is needed
 BINARY = ("pcapng", "bundle")
@@ -48,15 +49,24 @@ def command(
 
     form = "json" if as_json and form == "text" else form
     if with_messages and form != "bundle":
-        fail("--with-messages goes with --as bundle: for one message alone there is --as eml")
+        fail(said("--with-messages goes with --as bundle: for one message alone there is --as eml"))
     if anonymous and (form == "eml" or with_messages):
-        fail("--anonymous makes no other message: one has names all over, so leave it out, or export without it")
+        fail(said("--anonymous makes no other message: one has names all over, so leave it out, or export without it"))
     if form in BINARY and output is None and sys.stdout.isatty():
-        fail(f"{form} is nothing for a terminal: name a file with --output")
+        fail(said("{form} is nothing for a terminal: name a file with --output", form=form))
     with archive(config, data) as stored:
         row = stored.find(session)
         chosen = settings(config, {}) if config is not None else None
-        export = Export(stored, row, folder=data_folder(config, data), mode=mode, anonymous=anonymous, chosen=chosen)
+        export = Export(
+            stored,
+            row,
+            folder=data_folder(config, data),
+            mode=mode,
+            anonymous=anonymous,
+            chosen=chosen,
+            tongue=language(),
+            tongue_of_json=language(as_json=True),
+        )
         write(export.pieces(form, message, with_messages), output)
 
 
@@ -75,4 +85,4 @@ def write(pieces: Iterable[bytes], output: Path | None) -> None:
             file.write(first)
             file.writelines(pieces)
     except OSError as error:
-        fail(f"cannot write {output} ({error.strerror}): name another file with --output")
+        fail(said("cannot write {file} ({why}): name another file with --output", file=output, why=error.strerror))

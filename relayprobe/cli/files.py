@@ -13,10 +13,11 @@ from typing import BinaryIO
 
 import click
 
-from relayprobe.cli.options import fail
+from relayprobe.cli.options import fail, language
 from relayprobe.dossier.judging import Judgement, judge
 from relayprobe.report.objects import NotASession, session_from_object, visits_from_object
 from relayprobe.report.visible import visible
+from relayprobe.tongue import joined, said
 from relayprobe.wire import pasted
 from relayprobe.wire.session import Session, Site, session_of
 from relayprobe.wire.visit import LOOK_BACK, MOST_VISITS, Visit, visit_of, within
@@ -30,7 +31,7 @@ MOST_DEVICES = 10_000
 STDIN = "-"
 _ZIP = b"PK\x03\x04"
 _PACKED = {b"\x1f\x8b": "gunzip", b"(\xb5": "unzstd", b"BZ": "bunzip2"}
-_WAY_OUT = "give it what `relayprobe export` wrote, the output of a mail tool such as swaks, or a pcap file"
+_WAY_OUT = said("give it what `relayprobe export` wrote, the output of a mail tool such as swaks, or a pcap file")
 
 
 class _Begun:
@@ -65,12 +66,12 @@ def judgements_in(
             yield judge(replace(session, site=site or session.site), within(visits, session), mode)
             return
         if unpack := _PACKED.get(begin[:2]):
-            fail(f"{shown} is compressed: unpack it first, with {unpack}")
+            fail(said("{file} is compressed: unpack it first, with {program}", file=shown, program=unpack))
         data = source.read(pasted.LONGEST + 1)
         if data.lstrip()[:1] == b"{":
             sessions = _in_export(data + source.read(LONGEST_EXPORT), shown)
         elif len(data) > pasted.LONGEST:
-            fail(f"{shown} is longer than 16 MiB: cut out the session that matters")
+            fail(said("{file} is longer than 16 MiB: cut out the session that matters", file=shown))
         else:
             sessions = _in_text(data, shown)
     for session in sessions:
@@ -86,7 +87,7 @@ def _opened(name: str, shown: str) -> Iterator[BinaryIO]:
             with Path(name).open("rb") as file:
                 yield file
     except OSError as error:
-        fail(f"cannot read {shown} ({error.strerror}): name a file that can be read")
+        fail(said("cannot read {file} ({why}): name a file that can be read", file=shown, why=error.strerror))
 
 
 def _in_export(data: bytes, shown: str) -> list[Session]:
@@ -101,9 +102,9 @@ def _in_export(data: bytes, shown: str) -> list[Session]:
             things = [json.loads(line) for line in text.splitlines() if line.strip()]
         return [session_from_object(thing) for thing in things]
     except NotASession as error:
-        fail(f"{shown} is not an exported session: {error.why}")
+        fail(said("{file} is not an exported session: {why}", file=shown, why=error.why))
     except (ValueError, RecursionError) as error:
-        fail(f"{shown} is not an exported session: {error}; {_WAY_OUT}")
+        fail(said("{file} is not an exported session: {why}; {way_out}", file=shown, why=str(error), way_out=_WAY_OUT))
 
 
 def _in_bundle(source: _Begun, shown: str) -> tuple[tuple[Visit, ...], Session]:
@@ -113,17 +114,23 @@ def _in_bundle(source: _Begun, shown: str) -> tuple[tuple[Visit, ...], Session]:
     data = session_in(source, shown)
     session, *more = _in_export(data, shown)
     if more:
-        fail(f"{shown} is not a bundle: its session.json has more than one session in it")
+        fail(said("{file} is not a bundle: its session.json has more than one session in it", file=shown))
     try:
         return visits_from_object(json.loads(data)), session
     except NotASession as error:
-        fail(f"{shown} is not an exported session: {error.why}")
+        fail(said("{file} is not an exported session: {why}", file=shown, why=error.why))
 
 
 def _in_text(data: bytes, shown: str) -> list[Session]:
     found = pasted.read(pasted.decoded(data))
     if not found:
-        fail(f"{shown} is not an exported session: no dialogue is found in it either; {_WAY_OUT}")
+        fail(
+            said(
+                "{file} is not an exported session: no dialogue is found in it either; {way_out}",
+                file=shown,
+                way_out=_WAY_OUT,
+            )
+        )
     base = Path(shown).name
     return [
         session_of(each.events, id=base if len(found) == 1 else f"{base}#{n}", source=each.source)
@@ -151,10 +158,11 @@ def _in_capture(
         if len(visits) > MOST_DEVICES:
             del visits[next(iter(visits))]
     if not count:
-        why = " ".join(capture.remarks)
-        fail(
-            f"{shown} has no SMTP connection in it: name its port with --port, or capture where the device sends"
-            + (f". {why}" if why else "")
+        none = said(
+            "{file} has no SMTP connection in it: name its port with --port, or capture where the device sends",
+            file=shown,
         )
+        why = joined(capture.remarks, " ")
+        fail(joined((none, why), ". ") if why else none)
     for remark in capture.remarks:
-        click.echo(f"{shown}: {remark}", err=True)
+        click.echo(f"{shown}: {language()(remark)}", err=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from relayprobe.cli.options import common, data_folder, option, settings
+from relayprobe.cli.options import common, data_folder, language, option, settings
 from relayprobe.cli.terminal import Terminal
+from relayprobe.tongue import counted, joined, said
 
 
 @click.command("health")
@@ -24,6 +25,7 @@ def command(
 
     Exit code 0: all is well; 1: something is not.
     """
+    from relayprobe.report.queue import STATE_NAMES
     from relayprobe.report.visible import visible
     from relayprobe.store import Spool
     from relayprobe.store.folder import free, holder, set_aside_files
@@ -36,35 +38,57 @@ def command(
     late = spool.held_up(time.time() - waiting * 3600)
     spool.close()
     process = holder(folder)
-    faults = [] if process is not None else [f"no relayprobe is at work on {folder}"]
+    faults = [] if process is not None else [said("no relayprobe is at work on {folder}", folder=folder)]
     for name, record in sorted(records.items()):
         if record.get("state", "ok") == "stopped":
-            faults.append(f"route {name} is stopped: {record.get('why')}")
+            faults.append(said("route {name} is stopped: {why}", name=name, why=str(record.get("why"))))
     for aside in set_aside_files(folder):
         if not aside.name.endswith(("-wal", "-shm")):
             faults.append(
-                f"a damaged database was set aside as {aside}: mail in it may not have been delivered; when you have "
-                "seen to it, remove the file"
+                said(
+                    "a damaged database was set aside as {file}: mail in it may not have been delivered; when you have "
+                    "seen to it, remove the file",
+                    file=aside,
+                )
             )
     if (left := free(folder)) < enough:
-        faults.append(f"there is too little room in {folder}, so mail is refused: {left // 2**20} MiB are free")
+        faults.append(
+            said(
+                "there is too little room in {folder}, so mail is refused: {n} MiB are free",
+                folder=folder,
+                n=left // 2**20,
+            )
+        )
     if late is not None:
-        faults.append(f"{late[0]} mails have waited for more than {waiting:g} h, the oldest is {late[1].id}")
+        faults.append(
+            counted(
+                "{n} mail has waited for more than {hours:g} h, the oldest is {id}",
+                "{n} mails have waited for more than {hours:g} h, the oldest is {id}",
+                late[0],
+                hours=waiting,
+                id=late[1].id,
+            )
+        )
+    tongue = language(as_json)
     thing: dict[str, Any] = {
         "ok": not faults,
         "process": process,
         "queue": counts,
         "routes": {name: record.get("state", "ok") for name, record in records.items()},
         "free": left,
-        "faults": faults,
+        "faults": [tongue(fault) for fault in faults],
     }
     if as_json:
         sys.stdout.write(json.dumps(thing) + "\n")
     else:
         terminal = Terminal(no_color)
         for fault in faults:
-            terminal.line(("error", visible(fault)))
-        waits = ", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "empty"
-        terminal.line(("good" if not faults else "", f"process {process or '-'}; queue: {waits}"))
+            terminal.line(("error", visible(tongue(fault))))
+        waits = joined(
+            [said("{n} {state}", n=n, state=STATE_NAMES.get(state, state)) for state, n in sorted(counts.items())],
+            ", ",
+        )
+        told = tongue("process {process}; queue: {waits}", process=str(process or "-"), waits=waits or said("empty"))
+        terminal.line(("good" if not faults else "", told))
     if faults:
         raise click.exceptions.Exit(1)

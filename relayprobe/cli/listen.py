@@ -29,13 +29,14 @@ from relayprobe.capture.interview import Interviews
 from relayprobe.capture.listener import Judged, Listener, ListenError, Manner, Port, handed_sockets
 from relayprobe.capture.smtp import Limits
 from relayprobe.capture.tls import CertificateError, imitated_context, own_certificate, server_context
-from relayprobe.cli.options import common, fail, option, settings
+from relayprobe.cli.options import common, fail, language, option, settings
 from relayprobe.cli.terminal import Beside, Terminal
 from relayprobe.cli.web import heard, new_hub, page_announced, page_served, web_options
 from relayprobe.report.interview import progress_object, progress_text
 from relayprobe.report.text import MODE_NAMES, advice_text, conclusion, event_line, verdicts_text
 from relayprobe.settings.site import site_of
 from relayprobe.store import Retention, Store, StoreError
+from relayprobe.tongue import ENGLISH, Tongue, said
 from relayprobe.wire.events import Event
 from relayprobe.wire.message import trimmed
 from relayprobe.wire.session import Session
@@ -111,14 +112,14 @@ def command(
     }
     chosen = settings(config, only_given(given))
     if interview and chosen.listen.imitate:
-        fail("--interview and --imitate exclude each other: an interview varies what Office 365 never would")
+        fail(said("--interview and --imitate exclude each other: an interview varies what Office 365 never would"))
     try:
         logs.set_up(chosen.log.form, chosen.log.file, logging.DEBUG if verbose else logging.INFO)
     except logs.LogError as error:
         fail(str(error))
     if config is not None and chosen.accounts and config.stat().st_mode & 0o004:
         log.warning("others on this machine can read the passwords in the configuration", file=str(config))
-    show = Beside(Terminal(no_color))
+    show = Beside(Terminal(no_color), language())
     try:
         with new_loop_runner() as runner:
             runner.run(serve(chosen, show, quiet=quiet or as_json, as_json=as_json, interview=interview, no_web=no_web))
@@ -166,7 +167,7 @@ async def serve(
         tls = imitated_context(certificate, key, imitated) if imitated else server_context(certificate, key)
         if imitated not in (None, "submission") and not chosen.site.domains:
             log.warning("domains in [site] are not told: that of the sender is taken for the accepted domain")
-        screen = None if quiet else Screen(show)
+        screen = None if quiet else Screen(show, language())
         hub = new_hub(no_web)
 
         def ended(judged: Judged) -> None:
@@ -193,17 +194,18 @@ async def serve(
             onlookers=tuple(one for one in (screen, hub) if one is not None),
             judged=ended,
         )
-        await listener.start(sockets)
-        for port in listener.ports:
-            log.info("listening", on=port.name, data=str(chosen.data))
-        if screen:
-            show.lines(_invitation(listener.ports, chosen))
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(number, stop.set)
-        async with page_served(hub, lambda: chosen, None, lambda link: page_announced(show, link, quiet)):
+        async with page_served(hub, lambda: chosen) as where:
+            await listener.start(sockets)
+            for port in listener.ports:
+                log.info("listening", on=port.name, data=str(chosen.data))
+            if screen:
+                show.lines(_invitation(listener.ports, chosen))
+            page_announced(show, where, quiet)
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, stop.set)
             await stop.wait()
         await listener.stop()
         log.info("stopped")
@@ -249,7 +251,7 @@ def certificate_of(chosen: Settings) -> tuple[Path, Path]:
     """The certificate that devices are shown, and its key. Raises CertificateError."""
     certificate, key = chosen.listen.cert, chosen.listen.key
     if (certificate is None) != (key is None):
-        fail("--cert and --key go together: give both, or neither")
+        fail(said("--cert and --key go together: give both, or neither"))
     if certificate is None or key is None:
         return own_certificate(chosen.data, chosen.listen.name)
     return certificate, key
@@ -306,19 +308,25 @@ def parse_port(text: str) -> Port:
     scheme, separator, rest = text.rpartition("://")
     host, _, number = rest.rpartition(":")
     if (separator and scheme not in ("tls", "plain")) or not host or not number.isdecimal() or int(number) > 65535:
-        fail(f"{text!r} is no place to listen on: write HOST:PORT such as 0.0.0.0:2525, or tls://0.0.0.0:465")
+        fail(
+            said(
+                "{text!r} is no place to listen on: write HOST:PORT such as 0.0.0.0:2525, or tls://0.0.0.0:465",
+                text=text,
+            )
+        )
     return Port(host.strip("[]"), int(number), scheme or None)  # type: ignore[arg-type]
 
 
 class Screen:
     """Shows dialogues as they happen, each line with the beginning of its session's id."""
 
-    def __init__(self, terminal: Terminal | Beside) -> None:
+    def __init__(self, terminal: Terminal | Beside, tongue: Tongue = ENGLISH) -> None:
         self._terminal = terminal
+        self._tongue = tongue
 
     def event(self, session: str, event: Event) -> None:
         """Show one event."""
-        self._terminal.line(event_line(event), f"{session[:4]} ")
+        self._terminal.line(event_line(event, tongue=self._tongue), f"{session[:4]} ")
 
     def judged(self, judged: Judged) -> None:
         """Show what was found."""
@@ -326,8 +334,8 @@ class Screen:
         advice = advise(judged.session, judged.findings, found, judged.visits)
         self._terminal.lines(
             [
-                ("heading", f"--- Session {judged.session.id} ---"),
-                *conclusion(judged.session, judged.findings, found, advice),
+                ("heading", f"--- {self._tongue('Session {id}', id=judged.session.id)} ---"),
+                *conclusion(judged.session, judged.findings, found, advice, self._tongue),
                 ("", ""),
             ]
         )
@@ -340,9 +348,12 @@ def _judged(
     log_session(judged)
     if interviews is not None and (progress := interviews.heard(session)):
         if rows:
-            rows.line(("", json.dumps(progress_object(progress.host, progress.offer, progress.profile, progress.next))))
+            thing = progress_object(
+                progress.host, progress.offer, progress.profile, progress.next, language(as_json=True)
+            )
+            rows.line(("", json.dumps(thing)))
         else:
-            show.lines(progress_text(progress.host, progress.profile, progress.next))
+            show.lines(progress_text(progress.host, progress.profile, progress.next, language()))
             if progress.next is None and progress.best is not None:
                 show.lines(_advised(progress.best))
             show.line(("", ""))
@@ -381,17 +392,23 @@ def log_session(judged: Judged) -> None:
 def _advised(session: Session) -> Iterator[tuple[str, str]]:
     """What suits a device, at the end of its interview."""
     findings, found = diagnose(session), verdicts(session)
-    yield from verdicts_text(found)
-    yield from advice_text(advise(session, findings, found))
+    yield from verdicts_text(found, tongue=language())
+    yield from advice_text(advise(session, findings, found), language())
 
 
 def _invitation(ports: list[Port], chosen: Settings) -> list[tuple[str, str]]:
+    tongue = language()
     where = ", ".join(port.name for port in ports)
-    as_whom = ""
-    if chosen.listen.imitate is not None:
-        as_whom = f", and answers as Office 365 does ({MODE_NAMES[chosen.listen.imitate]})"
-    return [
-        ("heading", f"relayprobe listens on {where}{as_whom}. Point the device here and let it send; Ctrl-C ends it."),
-        ("info", f"Nothing is sent on. What is captured is kept in {os.fspath(chosen.data)}."),
-        ("", ""),
-    ]
+    if chosen.listen.imitate is None:
+        here = tongue(
+            "relayprobe listens on {where}. Point the device here and let it send; Ctrl-C ends it.", where=where
+        )
+    else:
+        here = tongue(
+            "relayprobe listens on {where}, and answers as Office 365 does ({mode}). Point the device here and let it "
+            "send; Ctrl-C ends it.",
+            where=where,
+            mode=MODE_NAMES[chosen.listen.imitate],
+        )
+    kept = tongue("Nothing is sent on. What is captured is kept in {folder}.", folder=os.fspath(chosen.data))
+    return [("heading", here), ("info", kept), ("", "")]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relayprobe.cli.options import Wrong, common, fail, settings
+from relayprobe.cli.options import common, fail, language, settings
+from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from relayprobe.relay.routes import Route
@@ -34,29 +35,30 @@ def command(
     from relayprobe.store import folder as folders
 
     if config is None:
-        fail("name the configuration with --config: the route to sign in for stands there")
+        fail(said("name the configuration with --config: the route to sign in for stands there"))
+    tongue = language()
     chosen = settings(config, {"data": data} if data is not None else {})
     try:
         token_key = origin_of(chosen.relay, "token_key", config.parent, "relay.token_key")
         found = _route(routes_of(chosen.route, config.parent, token_key), route)
         if found.token_key is None:
-            fail('a sign-in is kept encrypted, so it needs a key: write token_key_file = "token.key" in [relay]')
+            fail(said('a sign-in is kept encrypted, so it needs a key: write token_key_file = "token.key" in [relay]'))
         if found.token_key.file is not None and not found.token_key.file.exists():
             _make_key(found.token_key.file)
         folders.make(chosen.data)
         assert found.oauth is not None
         done = asyncio.run(
-            sign_in(found.oauth, lambda says: click.echo(says, err=as_json), cache_of(chosen.data, found))
+            sign_in(found.oauth, lambda says: click.echo(tongue(says), err=as_json), cache_of(chosen.data, found))
         )
     except (SecretError, ValueError) as error:
-        raise Wrong(str(error)) from None
+        fail(error.args[0] if error.args and isinstance(error.args[0], str) else str(error))
     except SignInFailed as failed:
-        click.echo(f"Error: {failed.says}", err=True)
+        click.echo(tongue("Error: {why}", why=failed.says), err=True)
         raise click.exceptions.Exit(1) from None
     if as_json:
         sys.stdout.write(json.dumps({"route": found.name, "account": done.account}) + "\n")
     else:
-        click.echo(done.says)
+        click.echo(tongue(done.says))
 
 
 def _route(routes: tuple[Route, ...], name: str | None) -> Route:
@@ -64,12 +66,19 @@ def _route(routes: tuple[Route, ...], name: str | None) -> Route:
     if name is not None:
         found = next((route for route in able if route.name == name), None)
         if found is None:
-            names = ", ".join(route.name for route in able) or "none"
-            fail(f"there is no route {name} that somebody signs in for: those that are so are {names}")
+            names = ", ".join(route.name for route in able) or said("none")
+            fail(
+                said(
+                    "there is no route {name} that somebody signs in for: those that are so are {names}",
+                    name=name,
+                    names=names,
+                )
+            )
         return found
     if len(able) != 1:
-        names = ", ".join(route.name for route in able)
-        fail(f"name the route to sign in for: {names}" if able else "no route uses OAuth with a device code")
+        if not able:
+            fail(said("no route uses OAuth with a device code"))
+        fail(said("name the route to sign in for: {names}", names=", ".join(route.name for route in able)))
     return able[0]
 
 
@@ -82,5 +91,6 @@ def _make_key(path: Path) -> None:
     try:
         write_private(path, Fernet.generate_key() + b"\n")
     except OSError as error:
-        raise Wrong(f"the key {path} cannot be made ({error.strerror}): name another place") from None
-    click.echo(f"made a new key in {path}: whoever has it and the data folder can send as this account", err=True)
+        fail(said("the key {file} cannot be made ({why}): name another place", file=path, why=error.strerror))
+    made = said("made a new key in {file}: whoever has it and the data folder can send as this account", file=path)
+    click.echo(language()(made), err=True)

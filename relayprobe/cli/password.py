@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from relayprobe.cli.options import common, fail
+from relayprobe.cli.options import common, fail, language
+from relayprobe.tongue import said
 
 
 @click.command("password")
@@ -21,9 +22,9 @@ def command(config: Path | None, data: Path | None, as_json: bool, no_color: boo
     from relayprobe.relay.logins import hashed
 
     if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = click.prompt(language()("Password"), hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        fail("an empty password lets everybody in: give one")
+        fail(said("an empty password lets everybody in: give one"))
     click.echo(json.dumps({"hash": hashed(password)}) if as_json else hashed(password))

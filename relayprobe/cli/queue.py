@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relayprobe.cli.options import Wrong, common, data_folder, fail, option
+from relayprobe.cli.options import common, data_folder, fail, language, option
 from relayprobe.cli.terminal import Terminal
 from relayprobe.dossier.objects import mail_object, whole_object
+from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from relayprobe.store import Mail, Spool
@@ -80,8 +81,8 @@ def list_(
         terminal = Terminal(no_color)
         found = list(objects)
         if not found:
-            terminal.line(("good", "Nothing is waiting."))
-        terminal.lines(list_lines(found, time.time(), spool.route_records()))
+            terminal.line(("good", language()("Nothing is waiting.")))
+        terminal.lines(list_lines(found, time.time(), spool.route_records(), language()))
 
 
 @command.command("show")
@@ -110,7 +111,7 @@ def show(
     if as_json:
         sys.stdout.write(json.dumps(whole) + "\n")
     else:
-        Terminal(no_color).lines(mail_lines(whole))
+        Terminal(no_color).lines(mail_lines(whole, language()))
 
 
 def _each(
@@ -120,14 +121,26 @@ def _each(
     from relayprobe.store.queue import Wanted
 
     if bool(mails) == every:
-        fail("name the mails (`relayprobe queue list` shows their ids), or say --all")
+        fail(said("name the mails (`relayprobe queue list` shows their ids), or say --all"))
     with spool_of(config, data) as (spool, folder):
         found = spool.mails(Wanted(states)) if every else (spool.find(one) for one in mails)
         for mail in found:
             yield folder, mail
 
 
-def _change(done: str, change: Callable[[Path, Mail], bool], each: Iterator[tuple[Path, Mail]], as_json: bool) -> None:
+_DONE = {
+    "retry": (said("{id}: tried now"), said("{id}: not tried now, for it is {state}")),
+    "hold": (said("{id}: held"), said("{id}: not held, for it is {state}")),
+    "release": (said("{id}: released"), said("{id}: not released, for it is {state}")),
+    "drop": (said("{id}: dropped"), said("{id}: not dropped, for it is {state}")),
+}
+
+
+def _change(name: str, change: Callable[[Path, Mail], bool], each: Iterator[tuple[Path, Mail]], as_json: bool) -> None:
+    from relayprobe.report.queue import STATE_NAMES
+
+    tongue = language()
+    done, not_done = _DONE[name]
     unchanged = 0
     for folder, mail in each:
         changed = change(folder, mail)
@@ -135,9 +148,10 @@ def _change(done: str, change: Callable[[Path, Mail], bool], each: Iterator[tupl
         if as_json:
             sys.stdout.write(json.dumps({"id": mail.id, "changed": changed}) + "\n")
         elif changed:
-            click.echo(f"{mail.id}: {done}")
+            click.echo(tongue(said(done.template, id=mail.id)))
         else:
-            click.echo(f"{mail.id}: not {done}, for it is {mail.state}", err=True)
+            state = STATE_NAMES.get(mail.state, mail.state)
+            click.echo(tongue(said(not_done.template, id=mail.id, state=state)), err=True)
     if unchanged:
         raise click.exceptions.Exit(1)
 
@@ -168,10 +182,10 @@ def retry(
         _check_route(config, data, route)
         by_hand.ask_for_route(data_folder(config, data), route, time.time())
         if not mails and not every:
-            click.echo(f"route {route}: is tried as soon as there is mail for it")
+            click.echo(language()("route {route}: is tried as soon as there is mail for it", route=route))
             return
     each = _each(config, data, mails, every, ("waiting", "held", "failed"))
-    _change("tried now", lambda folder, mail: by_hand.retry(folder, mail, time.time()), each, as_json)
+    _change("retry", lambda folder, mail: by_hand.retry(folder, mail, time.time()), each, as_json)
 
 
 def _check_route(config: Path | None, data: Path | None, route: str) -> None:
@@ -182,7 +196,8 @@ def _check_route(config: Path | None, data: Path | None, route: str) -> None:
     if config is not None:
         known = {one.name for one in settings(config, {}).route}
     if route not in known:
-        fail(f"there is no route {route}: known are {', '.join(sorted(known)) or 'none'}")
+        names = ", ".join(sorted(known)) or said("none")
+        fail(said("there is no route {route}: known are {names}", route=route, names=names))
 
 
 @command.command("hold")
@@ -201,7 +216,7 @@ def hold(
     """Keep waiting mail back until it is released."""
     from relayprobe.store import by_hand
 
-    _change("held", by_hand.hold, _each(config, data, mails, every, ("waiting",)), as_json)
+    _change("hold", by_hand.hold, _each(config, data, mails, every, ("waiting",)), as_json)
 
 
 @command.command("release")
@@ -220,7 +235,7 @@ def release(
     """Let held mail go on."""
     from relayprobe.store import by_hand
 
-    _change("released", by_hand.release, _each(config, data, mails, every, ("held",)), as_json)
+    _change("release", by_hand.release, _each(config, data, mails, every, ("held",)), as_json)
 
 
 @command.command("drop")
@@ -242,8 +257,8 @@ def drop(
     from relayprobe.store import by_hand
 
     if not yes:
-        click.confirm("It will not be sent, and nobody is told. Drop it?", abort=True)
-    _change("dropped", by_hand.drop, _each(config, data, mails, every, ("waiting", "held", "failed")), as_json)
+        click.confirm(language()("It will not be sent, and nobody is told. Drop it?"), abort=True)
+    _change("drop", by_hand.drop, _each(config, data, mails, every, ("waiting", "held", "failed")), as_json)
 
 
 @command.command("export")
@@ -273,8 +288,8 @@ def export(
                 for chunk in chunks:
                     file.write(chunk)
         except FileExistsError:
-            raise Wrong(f"{output} is there already: choose another name") from None
+            fail(said("{file} is there already: choose another name", file=output))
         except OSError as error:
             if output is None:
                 raise
-            raise Wrong(f"cannot write {output}: {error.strerror}") from None
+            fail(said("cannot write {file}: {why}", file=output, why=error.strerror))

@@ -19,10 +19,11 @@ import structlog
 
 from relayprobe import logs
 from relayprobe.cli.listen import Screen, certificate_of, manner_of, new_loop_runner, only_given, ports_of, store_of
-from relayprobe.cli.options import Wrong, common, fail, option, settings
+from relayprobe.cli.options import Wrong, common, fail, language, option, settings
 from relayprobe.cli.terminal import Beside, Terminal
 from relayprobe.cli.web import heard, new_hub, page_announced, page_served, web_options
 from relayprobe.settings.site import site_of
+from relayprobe.tongue import Said, counted, said
 
 if TYPE_CHECKING:
     from relayprobe.capture.listener import Judged, Listener, Manner, Port
@@ -87,7 +88,7 @@ def command(
     )
     chosen = settings(config, given)
     if chosen.listen.imitate:
-        fail("listen.imitate and `relay` exclude each other: who imitates Office 365 sends nothing on")
+        fail(said("listen.imitate and `relay` exclude each other: who imitates Office 365 sends nothing on"))
     seconds = _seconds(learn) if learn else None
     try:
         plan = plan_of(chosen, config, learning=seconds is not None, testing=test_to is not None)
@@ -98,13 +99,13 @@ def command(
     except logs.LogError as error:
         fail(str(error))
     if only and test_to is None:
-        fail("--route goes with --test: it names the routes to try")
+        fail(said("--route goes with --test: it names the routes to try"))
     if test_to is not None:
         failed = asyncio.run(_test(chosen, plan, config, test_to, only, Terminal(no_color), as_json))
         raise click.exceptions.Exit(1 if failed else 0)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         log.warning("running as root, which the relay does not need: the README shows how it gets port 25 without")
-    show = Beside(Terminal(no_color))
+    show = Beside(Terminal(no_color), language())
     try:
         with new_loop_runner() as runner:
             house = _House(chosen, plan, config, given, show, quiet=quiet or as_json, as_json=as_json, no_web=no_web)
@@ -121,7 +122,7 @@ def _seconds(text: str) -> float:
     try:
         return TypeAdapter(Duration).validate_python(text)
     except ValidationError:
-        fail(f"--learn {text!r} is no time: write 30m or 1h")
+        fail(said("--learn {text!r} is no time: write 30m or 1h", text=text))
 
 
 class _House:
@@ -145,7 +146,7 @@ class _House:
         self._config = config
         self._given = given
         self._show = show
-        self._screen = None if quiet else Screen(show)
+        self._screen = None if quiet else Screen(show, language())
         self._as_json = as_json
         self._reloading = asyncio.Lock()
 
@@ -176,24 +177,22 @@ class _House:
                 onlookers=tuple(one for one in (self._screen, self._hub) if one is not None),
                 judged=self._judged,
             )
-            relay.start()
-            await listener.start(sockets)
-            if chosen.relay.metrics:
-                host, _, number = chosen.relay.metrics.rpartition(":")
-                try:
-                    figures = serve_figures(relay.figures, host.strip("[]"), int(number))
-                except (OSError, ValueError, OverflowError) as error:
-                    fail(f"relay.metrics: cannot listen on {chosen.relay.metrics} ({error}): write HOST:PORT")
-            for port in listener.ports:
-                log.info(
-                    "listening", on=port.name, data=str(chosen.data), routes=[r.name for r in self._plan.rules.routes]
-                )
-            if self._screen:
-                self._show.lines(_invitation(listener.ports, chosen, self._plan, learn))
-            quiet = self._screen is None
-            async with page_served(
-                self._hub, lambda: self._chosen, relay, lambda link: page_announced(self._show, link, quiet)
-            ):
+            page = page_served(self._hub, lambda: self._chosen, relay)
+            async with page as where:
+                relay.start()
+                await listener.start(sockets)
+                if chosen.relay.metrics:
+                    host, _, number = chosen.relay.metrics.rpartition(":")
+                    try:
+                        figures = serve_figures(relay.figures, host.strip("[]"), int(number))
+                    except (OSError, ValueError, OverflowError) as error:
+                        fail(f"relay.metrics: cannot listen on {chosen.relay.metrics} ({error}): write HOST:PORT")
+                routes = [route.name for route in self._plan.rules.routes]
+                for port in listener.ports:
+                    log.info("listening", on=port.name, data=str(chosen.data), routes=routes)
+                if self._screen:
+                    self._show.lines(_invitation(listener.ports, chosen, self._plan, learn))
+                page_announced(self._show, where, self._screen is None)
                 await self._until_stopped(relay, listener, learn, early.is_set())
             await listener.stop()
             await relay.stop()
@@ -281,11 +280,12 @@ class _House:
             self._show.line(("", json.dumps({"devices": tried})))
             return
         if len(relay.learned):
-            self._show.line(("heading", "These devices tried to send. What may send goes into [relay]:"))
+            self._show.line(("heading", language()("These devices tried to send. What may send goes into [relay]:")))
             for line in relay.learned.as_toml().splitlines():
                 self._show.line(("", line))
         else:
-            self._show.line(("warning", "No device tried to send. Point one here and let it send, then learn again."))
+            nobody = said("No device tried to send. Point one here and let it send, then learn again.")
+            self._show.line(("warning", language()(nobody)))
 
     # What is shown
 
@@ -314,28 +314,42 @@ class _House:
             from relayprobe.report.queue import ended_line
 
             self._show.line(
-                ended_line(mail.id, attempt.route, attempt.place, attempt.result, attempt.reply), f"{mail.id[:4]} "
+                ended_line(mail.id, attempt.route, attempt.place, attempt.result, attempt.reply, language()),
+                f"{mail.id[:4]} ",
             )
 
 
 def _invitation(ports: list[Port], chosen: Settings, plan: Plan, learn: float | None) -> list[tuple[str, str]]:
+    tongue = language()
     where = ", ".join(port.name for port in ports)
-    routes = ", ".join(f"{route.name} ({route.mode})" for route in plan.rules.routes) or "none"
     if learn is not None:
+        learns = tongue(
+            "relayprobe listens on {where}, and learns for {time} which devices send.",
+            where=where,
+            time=_in_words(learn),
+        )
         return [
-            ("heading", f"relayprobe listens on {where}, and learns for {_in_words(learn)} which devices send."),
-            ("info", "Nothing is sent on: each device is told to try again later."),
+            ("heading", learns),
+            ("info", tongue("Nothing is sent on: each device is told to try again later.")),
             ("", ""),
         ]
+    routes = ", ".join(f"{route.name} ({route.mode})" for route in plan.rules.routes) or said("none")
+    kept = tongue(
+        "Routes: {routes}. What is accepted is kept in {folder} until it is delivered.",
+        routes=routes,
+        folder=os.fspath(chosen.data),
+    )
     return [
-        ("heading", f"relayprobe relays what comes to {where}; Ctrl-C ends it."),
-        ("info", f"Routes: {routes}. What is accepted is kept in {os.fspath(chosen.data)} until it is delivered."),
+        ("heading", tongue("relayprobe relays what comes to {where}; Ctrl-C ends it.", where=where)),
+        ("info", kept),
         ("", ""),
     ]
 
 
-def _in_words(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} second{'s'[: seconds != 1]}"
+def _in_words(seconds: float) -> Said:
+    if seconds >= 120:
+        return said("{n:.0f} minutes", n=seconds / 60)
+    return counted("{n} second", "{n} seconds", round(seconds))
 
 
 def _at(chosen: Settings, key: str) -> object:
@@ -358,12 +372,12 @@ async def _test(
 
     names = [route.name for route in plan.rules.routes if route.mode != "auto"]
     if unknown := set(only) - set(names):
-        fail(f"there is no route {min(unknown)}: known are {', '.join(names)}")
+        fail(said("there is no route {route}: known are {names}", route=min(unknown), names=", ".join(names)))
     address, _ = repaired_address(to, plan.habit.domain)
     if address is None or plain_address(address) is None:
-        fail(f"--test {to!r} is no address: write one such as anna@contoso.com")
+        fail(said("--test {to!r} is no address: write one such as anna@contoso.com", to=to))
     if not names:
-        fail("no route can be tested: one of mode auto sends nothing itself")
+        fail(said("no route can be tested: one of mode auto sends nothing itself"))
     failed = False
     for route in plan.rules.routes:
         if route.mode == "auto" or (only and route.name not in only):
@@ -384,6 +398,6 @@ async def _test(
         if as_json:
             terminal.line(("", json.dumps(thing)))
         else:
-            terminal.lines(attempt_lines(None, thing))
+            terminal.lines(attempt_lines(None, thing, language()))
             terminal.line(("", ""))
     return failed

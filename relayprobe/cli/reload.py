@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from relayprobe.cli.options import common, data_folder, fail
+from relayprobe.cli.options import common, data_folder, fail, language
+from relayprobe.tongue import said
 
 
 @click.command("reload")
@@ -24,14 +25,24 @@ def command(config: Path | None, data: Path | None, as_json: bool, no_color: boo
     folder = data_folder(config, data)
     process = holder(folder)
     if process is None:
-        fail(f"no relayprobe is at work on {folder}: start `relayprobe relay`, or name its folder with --data")
+        fail(
+            said(
+                "no relayprobe is at work on {folder}: start `relayprobe relay`, or name its folder with --data",
+                folder=folder,
+            )
+        )
     if not _takes_it(process):
-        fail(f"process {process} reads no configuration anew: it is no relay, or has only just been started")
+        fail(
+            said(
+                "process {process} reads no configuration anew: it is no relay, or has only just been started",
+                process=str(process),
+            )
+        )
     try:
         os.kill(process, signal.SIGHUP)
     except PermissionError:
-        fail(f"process {process} belongs to somebody else: say it as that user, or as root")
-    click.echo(f"process {process} was told to read its configuration anew")
+        fail(said("process {process} belongs to somebody else: say it as that user, or as root", process=str(process)))
+    click.echo(language()("process {process} was told to read its configuration anew", process=str(process)))
 
 
 def _takes_it(process: int) -> bool:

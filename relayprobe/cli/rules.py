@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from relayprobe.cli.options import common, fail, option
+from relayprobe.cli.options import common, fail, language, option
 from relayprobe.cli.terminal import Terminal
+from relayprobe.tongue import said
 
 _REPLY = re.compile(r"\s*[2-5](?:\d\d\b|\.\d+\.\d+)")
 
@@ -35,20 +36,21 @@ def command(
 
     if code is not None:
         if rule is not None:
-            fail("RULE and --code exclude each other: leave one out")
+            fail(said("RULE and --code exclude each other: leave one out"))
         _explain(code, as_json, no_color)
         return
     rule = rule.lower() if rule is not None else None
     if rule is not None and rule not in RULES:
         near = difflib.get_close_matches(rule, RULES, n=1)
-        hint = f"did you mean {near[0]}?" if near else "`relayprobe rules` lists them all"
-        fail(f"there is no rule {rule!r}: {hint}")
+        if near:
+            fail(said("there is no rule {rule!r}: did you mean {near}?", rule=rule, near=near[0]))
+        fail(said("there is no rule {rule!r}: `relayprobe rules` lists them all", rule=rule))
     chosen = list(RULES.values()) if rule is None else [RULES[rule]]
     if as_json:
         for one in chosen:
-            sys.stdout.write(json.dumps(manual_object(one)) + "\n")
+            sys.stdout.write(json.dumps(manual_object(one, language(as_json))) + "\n")
         return
-    Terminal(no_color).lines(table(chosen) if rule is None else page(chosen[0]))
+    Terminal(no_color).lines(table(chosen, language()) if rule is None else page(chosen[0], language()))
 
 
 def _explain(written: str, as_json: bool, no_color: bool) -> None:
@@ -59,16 +61,33 @@ def _explain(written: str, as_json: bool, no_color: bool) -> None:
     codes = look_up(written)
     if not codes:
         if recognise(written).matches or _REPLY.match(written):
-            fail(f"{written[:64]!r} looks like a reply of a mail server: `relayprobe explain` tells what it means")
-        near = nearest(written)
-        hint = f"the nearest is {near}" if near else "none is like it"
-        fail(f"no code {written[:64]!r} is known: {hint}; known are those of {'; '.join(KNOWN_FROM)}")
+            fail(
+                said(
+                    "{text!r} looks like a reply of a mail server: `relayprobe explain` tells what it means",
+                    text=written[:64],
+                )
+            )
+        near, known = nearest(written), "; ".join(KNOWN_FROM)
+        if near:
+            fail(
+                said(
+                    "no code {code!r} is known: the nearest is {near}; known are those of {known}",
+                    code=written[:64],
+                    near=near,
+                    known=known,
+                )
+            )
+        fail(
+            said(
+                "no code {code!r} is known: none is like it; known are those of {known}", code=written[:64], known=known
+            )
+        )
     if as_json:
         for code in codes:
-            sys.stdout.write(json.dumps(code_object(code, written)) + "\n")
+            sys.stdout.write(json.dumps(code_object(code, written, language(as_json))) + "\n")
         return
     terminal = Terminal(no_color)
     for n, code in enumerate(codes):
         if n:
             terminal.line(("", ""))
-        terminal.lines(code_page(code, written))
+        terminal.lines(code_page(code, written, language()))

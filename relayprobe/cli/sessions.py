@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relayprobe.cli.options import archive, common, fail, option
+from relayprobe.cli.options import archive, common, fail, language, option
 from relayprobe.cli.terminal import Terminal
 from relayprobe.dossier.objects import row_object
+from relayprobe.report.text import SEVERITIES
 from relayprobe.report.visible import visible
+from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from relayprobe.store import Archive, Row
@@ -74,15 +76,19 @@ def command(
         for row in rows:
             sys.stdout.write(json.dumps(row_object(row)) + "\n")
         return
-    terminal = Terminal(no_color)
+    terminal, tongue = Terminal(no_color), language()
     if not rows:
-        terminal.line(("", "No session matches. Without filters, every session is listed."))
+        terminal.line(("", tongue("No session matches. Without filters, every session is listed.")))
         return
-    terminal.line(("heading", f"{'ID':11}{'BEGAN':20}{'PEER':22}{'WORST':9}{'MAIL':>4}  FINDINGS"))
+    heads = tongue("ID"), tongue("BEGAN"), tongue("PEER"), tongue("WORST"), tongue("MAIL"), tongue("FINDINGS")
+    terminal.line(("heading", "{:11}{:20}{:22}{:9}{:>4}  {}".format(*heads)))
     for row in rows:
         began = datetime.datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M:%S")
-        worst = row.worst or ("-" if row.ended is not None else "open")
-        found = ", ".join(row.findings) or "nothing"
+        if row.worst:
+            worst = tongue(SEVERITIES.get(row.worst, row.worst)).lower()
+        else:
+            worst = "-" if row.ended is not None else tongue("open")
+        found = ", ".join(row.findings) or tongue("nothing")
         text = f"{row.id:11}{began:20}{visible(row.peer):22}{worst:9}{row.messages:4}  {found}"
         terminal.line((row.worst or "", text))
 
@@ -101,4 +107,10 @@ def moment(text: str, option: str = "--since") -> float:
     try:
         return datetime.datetime.fromisoformat(text).timestamp()
     except ValueError:
-        fail(f"{option} {text!r} is no time: write 30m, 2h, 3d, 2026-11-24 or 2026-11-24T10:00")
+        fail(
+            said(
+                "{option} {text!r} is no time: write 30m, 2h, 3d, 2026-11-24 or 2026-11-24T10:00",
+                option=option,
+                text=text,
+            )
+        )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from relayprobe.cli.options import archive, common, data_folder, option
+from relayprobe.cli.options import archive, common, data_folder, language, option
 from relayprobe.cli.terminal import Terminal
 from relayprobe.dossier.objects import sent_on
+from relayprobe.tongue import said
 
 MODES = click.Choice(["submission", "direct-send", "connector"])
 
@@ -30,14 +31,18 @@ def command(
     from relayprobe.report.queue import forwarded_lines
     from relayprobe.report.text import report
 
-    site = site_given(config)
+    site, tongue = site_given(config), language(as_json)
     with archive(config, data) as stored:
         row = stored.find(session)
         judgement = judge_stored(stored, row, mode=mode, site=site)
         if as_json:
             whole = load(stored, row, site=site, whole=True)
             thing = report_object(
-                replace(whole, mode=mode or whole.mode), judgement.findings, judgement.verdicts, judgement.advice
+                replace(whole, mode=mode or whole.mode),
+                judgement.findings,
+                judgement.verdicts,
+                judgement.advice,
+                tongue,
             )
             thing["sent_on"] = sent_on(data_folder(config, data), row.id)
             json.dump(thing, sys.stdout)
@@ -45,8 +50,9 @@ def command(
             return
         unfinished = stored.unfinished_bodies(row.id)
     terminal = Terminal(no_color)
-    terminal.lines(report(judgement.session, judgement.findings, judgement.verdicts, judgement.advice))
-    terminal.lines(forwarded_lines(sent_on(data_folder(config, data), row.id)))
+    terminal.lines(report(judgement.session, judgement.findings, judgement.verdicts, judgement.advice, tongue))
+    terminal.lines(forwarded_lines(sent_on(data_folder(config, data), row.id), tongue))
     for n in unfinished:
         where = data_folder(config, data) / "bodies" / f"{row.id}.{n}"
-        terminal.line(("warning", f"A message was arriving when the session broke off; what came of it is in {where}"))
+        broken = said("A message was arriving when the session broke off; what came of it is in {file}", file=where)
+        terminal.line(("warning", tongue(broken)))

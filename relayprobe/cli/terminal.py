@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
+from relayprobe.tongue import ENGLISH, Tongue
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -89,8 +91,9 @@ class Beside:
     WAITING = 10_000
     """Lines that may wait for the reader; what comes beyond is dropped, and said so."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, tongue: Tongue = ENGLISH) -> None:
         self._terminal = terminal
+        self._tongue = tongue
         self._lines: queue.Queue[tuple[Styled, str] | None] = queue.Queue(self.WAITING)
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
@@ -114,12 +117,15 @@ class Beside:
             self._lines.put(None, timeout=seconds)
         self._thread.join(seconds)
 
+    def _left_out(self, n: int) -> str:
+        return self._tongue("({n} lines were not shown; the sessions have them all)", n=n)
+
     def _run(self) -> None:
         while (waiting := self._lines.get()) is not None:
             self._terminal.line(*waiting)
             if self._lines.empty():
                 dropped, self._dropped = self._dropped, 0
                 if dropped:
-                    self._terminal.line(("warning", f"({dropped} lines were not shown; the sessions have them all)"))
+                    self._terminal.line(("warning", self._left_out(dropped)))
                 self._terminal.flush()
         self._terminal.flush()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import structlog
 
-from relayprobe.cli.options import fail, option
+from relayprobe.cli.options import fail, language, option
 from relayprobe.dossier.objects import row_object
 from relayprobe.tongue import said
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relayprobe.relay.relay import Relay
     from relayprobe.settings import Settings
     from relayprobe.web.hub import Hub
+    from relayprobe.web.serve import Web
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,14 +51,15 @@ def heard(hub: Hub | None, judged: Judged) -> None:
 
 @asynccontextmanager
 async def page_served(
-    hub: Hub | None, settings: Callable[[], Settings], relay: Relay | None, told: Callable[[str], None]
-) -> AsyncIterator[None]:
-    """Serve the page meanwhile. `told`: its address is for the screen alone, since the token is in it.
+    hub: Hub | None, settings: Callable[[], Settings], relay: Relay | None = None
+) -> AsyncIterator[Web | None]:
+    """Serve the page meanwhile; None where there is none. Before there is a listener, so that what is wrong with the
+    page is said before a device is answered.
 
     That a place which nobody asked for is taken is no reason not to start.
     """
     if hub is None:
-        yield
+        yield None
         return
     from relayprobe.web.figures import figures_of
     from relayprobe.web.house import House
@@ -71,24 +73,26 @@ async def page_served(
         if "on" in chosen.web.model_fields_set or not isinstance(error, PlaceTaken):
             fail(str(error))
         log.warning("there is no page", why=str(error))
-        yield
+        yield None
         return
-    log.info("page", at=web.address)
-    told(web.link)
     try:
-        yield
+        yield web
     finally:
         await web.stop()
 
 
-def page_announced(show: Beside, link: str, quiet: bool) -> None:
+def page_announced(show: Beside, web: Web | None, quiet: bool) -> None:
     """Say where the page is: beside the dialogues, or where these are not shown, on a terminal.
 
     What else there is on stderr is a log, and the token may be in none; a service has one of its own (`token_file`).
     """
+    if web is None:
+        return
+    log.info("page", at=web.address)
+    told = language()(said("The page: {link}", link=web.link))
     if not quiet:
-        show.lines([("info", said("The page: {link}", link=link)), ("", "")])
+        show.lines([("info", told), ("", "")])
     elif sys.stderr.isatty():
-        click.echo(said("The page: {link}", link=link), err=True)
-    elif "?" in link:
+        click.echo(told, err=True)
+    elif web.word:
         log.warning("nobody can open the page: put a token into `token_file` in [web], or a password")

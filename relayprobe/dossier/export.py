@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from relayprobe.dossier.judging import Judgement, judge, judge_stored, load
 from relayprobe.dossier.objects import sent_on
 from relayprobe.store import StoreError
+from relayprobe.tongue import ENGLISH, Said, Tongue, said
 from relayprobe.wire.events import Body
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ FILES = ("version.txt", "report.html", "transcript.txt", "session.json", "hello.
 @dataclass(frozen=True)
 class Export:
     """One session, as it is to be shown. `folder`: the data folder that it is in. `mode`: what the device is meant to
-    use, where it is not as kept. `chosen`: the settings, where they are told: they say what the site is like."""
+    use, where it is not as kept. `chosen`: the settings, where they are told: they say what the site is like.
+    `tongue`: the language of what people read, and `tongue_of_json` that of the sentences in JSON."""
 
     stored: Archive
     row: Row
@@ -40,6 +42,8 @@ class Export:
     mode: str | None = None
     anonymous: bool = False
     chosen: Settings | None = None
+    tongue: Tongue = ENGLISH
+    tongue_of_json: Tongue = ENGLISH
 
     def pieces(self, form: str, message: int = 1, with_messages: bool = False) -> Iterator[bytes]:
         """The export in a form of FORMS. Raises StoreError."""
@@ -62,17 +66,19 @@ class Export:
     # The forms
 
     def _text(self) -> bytes:
-        from relayprobe.report.text import report
+        from relayprobe.report.text import conclusion, dialogue, heading
 
         found = self._shown
-        lines = report(found.session, found.findings, found.verdicts, found.advice)
+        told = conclusion(found.session, found.findings, found.verdicts, found.advice, self.tongue)
+        # The dialogue is English in all languages: `diagnose` reads it again.
+        lines = (heading(found.session), *dialogue(found.session, found.findings), *told)
         return "".join(f"{text}\n" for _, text in lines).encode()
 
     def _json(self, session: Session, **more: Any) -> bytes:
         from relayprobe.report.objects import report_object
 
         found = self._shown
-        thing = report_object(session, found.findings, found.verdicts, found.advice)
+        thing = report_object(session, found.findings, found.verdicts, found.advice, self.tongue_of_json)
         return json.dumps(thing | {"sent_on": self._sent_on} | more, indent=1).encode() + b"\n"
 
     def _html(self) -> bytes:
@@ -80,7 +86,9 @@ class Export:
 
         found = self._shown
         remarks = list(self._remarks())
-        told = report_html(found.session, found.findings, found.verdicts, found.advice, self._sent_on, remarks)
+        told = report_html(
+            found.session, found.findings, found.verdicts, found.advice, self._sent_on, remarks, self.tongue
+        )
         return told.encode()
 
     def _packets(self) -> Iterator[bytes]:
@@ -196,13 +204,16 @@ class Export:
         yield from chosen.get("relay", {}).get("logins", ())
         yield from filter(None, (route.get("user") for route in chosen.get("route", ())))
 
-    def _remarks(self) -> Iterator[str]:
+    def _remarks(self) -> Iterator[Said]:
         """What is to be known of the page itself."""
         if self.anonymous:
             from relayprobe.report.anonymous import lost
 
-            yield "Names and addresses are made up, the same one for the same, and subjects and texts are masked."
+            yield said("Names and addresses are made up, the same one for the same, and subjects and texts are masked.")
             if gone := lost(self._judged.findings, self._shown.findings):
-                yield f"Found before the names were made up, and not shown, for it hangs on a name: {', '.join(gone)}."
+                yield said(
+                    "Found before the names were made up, and not shown, for it hangs on a name: {rules}.",
+                    rules=", ".join(gone),
+                )
         if self.stored.unfinished_bodies(self.row.id):
-            yield "A message was arriving when the session broke off; it is not in the report."
+            yield said("A message was arriving when the session broke off; it is not in the report.")

@@ -64,11 +64,10 @@ def lines(record: Record, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
         yield from _verdict(verdict, tongue)
     if device := record.get("device"):
         yield "", ""
-        yield "heading", _text(tongue, device["says"])
-    if todo := record.get("todo"):
+        yield from _wrapped("", _text(tongue, device["says"]), "heading")
         yield "", ""
         yield "heading", tongue("What to do, in order")
-        for number, what in enumerate(todo, 1):
+        for number, what in enumerate(device["todo"], 1):
             yield from _wrapped(f"{number:>2}. ", _text(tongue, what), "fix")
     if earlier := record.get("history"):
         yield "", ""
@@ -101,9 +100,6 @@ def _verdict(verdict: Record, tongue: Tongue) -> Iterator[Styled]:
         yield from _wrapped("      ", tongue("look at: {ids}", ids=", ".join(verdict["risks"])), "seen")
     for what in verdict["untested"]:
         yield from _wrapped("      ", tongue("not tested: {what}", what=what), "info")
-    if (device := verdict.get("device")) is not None and not device["works"]:
-        text = tongue("the device itself: {ids}", ids=", ".join(device["blockers"]))
-        yield from _wrapped("      ", text, "seen")
 
 
 def _text(tongue: Tongue, text: str) -> str:
@@ -134,7 +130,8 @@ def html(record: Record, tongue: Tongue = ENGLISH) -> Html:
         )
         for heading, checks in _parts(record)
     ]
-    todo = record.get("todo") or ()
+    device = record.get("device") or {}
+    todo = device.get("todo") or record.get("todo") or ()
     return el(
         "article",
         el("h2", _head(record, tongue)),
@@ -153,6 +150,7 @@ def html(record: Record, tongue: Tongue = ENGLISH) -> Html:
             ),
             class_="verdicts",
         ),
+        el("p", tongue(device["says"])) if device else None,
         el("h3", tongue("What to do, in order")) if todo else None,
         el("ol", *(el("li", tongue(what)) for what in todo)) if todo else None,
         together(*parts),

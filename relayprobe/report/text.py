@@ -355,9 +355,14 @@ def report(
     tongue: Tongue = ENGLISH,
 ) -> Iterator[Styled]:
     """All of it."""
-    yield "heading", tongue("Session {id} from {peer}", id=session.id, peer=visible(session.peer))
+    yield heading(session, tongue)
     yield from dialogue(session, findings, tongue)
     yield from conclusion(session, findings, verdicts, advice, tongue)
+
+
+def heading(session: Session, tongue: Tongue = ENGLISH) -> Styled:
+    """Which session it is."""
+    return "heading", tongue("Session {id} from {peer}", id=session.id, peer=visible(session.peer))
 
 
 def conclusion(

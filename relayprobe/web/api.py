@@ -27,7 +27,7 @@ from relayprobe.store import Mail, Spool, StoreDamaged, StoreError, by_hand
 from relayprobe.store.checks import runs
 from relayprobe.store.queue import Wanted
 from relayprobe.store.row import SESSION_ID, Row
-from relayprobe.tongue import said
+from relayprobe.tongue import ENGLISH, said
 from relayprobe.web.actions import ACTIONS, act
 from relayprobe.web.answers import problem
 from relayprobe.web.asked import NotAsked, asked_filter, asked_limit
@@ -114,7 +114,11 @@ def _pieces(house: House, request: Request, form: str) -> Iterator[bytes]:
             have = said("it has {n}", n=row.messages)
             raise Missing(said("session {id} has no message {n}: {have}", id=row.id, n=number, have=have))
         chosen = house.settings() if form == "bundle" else None  # else the site is as it was at the time
-        export = Export(stored, row, folder=house.folder, mode=mode, anonymous=anonymous, chosen=chosen)
+        tongue = request.state.tongue
+        json_in = tongue if "lang" in request.query_params else ENGLISH  # people script against it
+        export = Export(
+            stored, row, house.folder, mode, anonymous, chosen=chosen, tongue=tongue, tongue_of_json=json_in
+        )
         yield from export.pieces(form, int(number), with_messages)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from relayprobe.capture.tls import own_certificate
 from relayprobe.check.resolver import Resolver
 from relayprobe.check.run import Asked, Run, run
+from relayprobe.check.talk import trusting
 from tests.check.name_server import Zone, name_server
 from tests.clients.listening import Listening
 
@@ -83,13 +84,14 @@ def verdict(found: Run, mode: str) -> bool | None:
 
 # In between
 
+ANYBODY = trusting()
 Change = Callable[[bytes], bytes]
 
 
 @contextlib.asynccontextmanager
 async def in_between(port: int, change: Change, own_tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A proxy in front of a server: it changes each line that the server says, and with `own_tls` answers STARTTLS
-    itself. Gives its port."""
+    """A proxy in front of a server: it changes each line that the server says, and with `own_tls` opens TLS, too. Gives
+    its port."""
     writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,19 +101,24 @@ async def in_between(port: int, change: Change, own_tls: ssl.SSLContext | None =
         async def back() -> None:
             while line := await there.readline():
                 writer.write(change(line))
-                if line.startswith(b"220 2.0.0"):  # TLS goes through untouched
-                    while data := await there.read(65536):
-                        writer.write(data)
+                if line.startswith(b"220 2.0.0"):
+                    if own_tls is None:  # TLS goes through untouched
+                        while data := await there.read(65536):
+                            writer.write(data)
+                        return
+                    await writer.start_tls(own_tls)
+                    await to_there.start_tls(ANYBODY)
+                    opened.set()
 
+        opened = asyncio.Event()
         task = asyncio.create_task(back())
         with contextlib.suppress(OSError):
             while line := await reader.readline():
-                if own_tls is not None and line.upper().startswith(b"STARTTLS"):
-                    writer.write(b"220 2.0.0 SMTP server ready\r\n")
-                    await writer.start_tls(own_tls)
-                    continue
                 to_there.write(line)
                 if line.upper().startswith(b"STARTTLS"):
+                    if own_tls is not None:
+                        await opened.wait()
+                        continue
                     while data := await reader.read(65536):
                         to_there.write(data)
         task.cancel()
@@ -129,7 +136,7 @@ async def in_between(port: int, change: Change, own_tls: ssl.SSLContext | None =
 
 
 def own_tls(folder: Path, name: str) -> ssl.SSLContext:
-    """Of an authority that nobody trusts."""
+    """With a certificate of an authority of its own, `ca.pem` in the folder."""
     folder.mkdir()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*own_certificate(folder, name))

@@ -57,6 +57,13 @@ def test_sessions_are_listed_newest_first(folder: Path) -> None:
         (["--sender", "scanner", "--peer", "192.168.1.20"], ["aa00000001"]),
         (["--since", "2023-11-14T00:00"], NEWEST_FIRST),
         (["--since", "2d"], []),
+        (["--recipient", "ANNA@"], ["cc00000004", "aa00000001"]),
+        (["--code", "504"], ["aa00000002"]),
+        (["--code", "504 5.7.4"], ["aa00000002"]),
+        (["--code", "5.7"], []),
+        (["--until", "2023-11-14T00:00"], []),
+        (["--until", "2d"], NEWEST_FIRST),
+        (["--user", "\udcff"], []),
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("-") else None,
 )
@@ -67,6 +74,7 @@ def test_sessions_are_filtered(folder: Path, filters: list[str], ids: list[str])
 def test_since_a_moment_of_local_time(folder: Path) -> None:
     third = datetime.datetime.fromtimestamp(Held("", "").started + 120).isoformat()
     assert listed(folder, "--since", third) == NEWEST_FIRST[:2]
+    assert listed(folder, "--until", third) == NEWEST_FIRST[2:]
 
 
 def test_since_a_while_ago(tmp_path: Path) -> None:
@@ -100,7 +108,8 @@ def test_a_session_as_json(folder: Path) -> None:
 
 def test_sessions_without_a_match(folder: Path) -> None:
     assert "No session matches" in run("sessions", "--data", folder, "--peer", "10.0.0.1").stdout
-    assert "--since 'soon' is no time" in refusal(run("sessions", "--data", folder, "--since", "soon"))
+    for option in ("--since", "--until"):
+        assert f"{option} 'soon' is no time" in refusal(run("sessions", "--data", folder, option, "soon"))
     assert "not a network" in refusal(run("sessions", "--data", folder, "--peer", "192.168.1.0/99"))
 
 

@@ -21,6 +21,7 @@ PLACES = (
     ("/checks", said("Checks")),
     ("/rules", said("Rules")),
 )
+YEAR = 365 * 24 * 3600
 KEYS = (
     ("j", said("the next row")),
     ("k", said("the row before")),
@@ -64,7 +65,12 @@ def page(request: Request, title: str, *content: Child, live: str | None = None,
         _keys(tongue),
         data_base=request.state.base,
     )
-    return HTMLResponse(f"<!DOCTYPE html>\n{el('html', head, body, lang=tongue.code)}\n", status)
+    answer = HTMLResponse(f"<!DOCTYPE html>\n{el('html', head, body, lang=tongue.code)}\n", status)
+    if request.query_params.get("lang") == tongue.code:  # chosen by hand: so it stays
+        answer.set_cookie(
+            "relayprobe-lang", tongue.code, YEAR, path=request.state.base or "/", httponly=True, samesite="lax"
+        )
+    return answer
 
 
 def _foot(request: Request, tongue: Tongue) -> Html:

@@ -117,12 +117,15 @@ def piece(house: House, request: Request) -> Response:
         return problem(request, 422, said("the message is too large to be taken apart: save all of it instead"))
     if request.query_params.get("view") == "html":
         headers = {"Content-Security-Policy": FRAMED, "X-Frame-Options": "SAMEORIGIN"}
-        return Response(octets, headers=headers, media_type="text/html; charset=utf-8")
+        return Response(_LOADS.sub(b"&lt;", octets), headers=headers, media_type="text/html; charset=utf-8")
     name = safe_name(parts[at]["name"], at)
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"  # RFC 8187
     return Response(octets, headers={"Content-Disposition": disposition}, media_type="application/octet-stream")
 
+
+_LOADS = re.compile(rb"(?i)<(?=(?:i?frame|frameset|link|meta|base|object|embed|script|portal|fencedframe)\b)")
+"""What a browser connects to even where it may not load it: connecting alone tells the sender that somebody looks."""
 
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 

@@ -81,7 +81,7 @@ def lines(house: House, request: Request) -> Response:
     """The dialogue of an open session so far, for JavaScript; 404 once it has ended."""
     here = house.hub.session(request.path_params["id"])
     if here is None:
-        return problem(request, 404, said("the session has ended"))
+        return Response(status_code=204)  # it has ended: news of that come, too
     return HTMLResponse(_dialogue(request.state.tongue, here))
 
 

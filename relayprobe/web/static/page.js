@@ -38,8 +38,9 @@
     const rows = document.getElementById("rows"), news = document.getElementById("news");
     const here = new URL(location.href);
     here.searchParams.set("part", "rows");
-    const show = async () => {
+    const show = async (wanted) => {
       const fresh = await fetched(here);
+      if (!wanted && busy()) { news.hidden = false; return; } // somebody began to read meanwhile
       const known = new Set([...rows.querySelectorAll("tr[data-row] th a")].map((a) => a.href));
       rows.replaceChildren(...fresh.childNodes);
       for (const a of rows.querySelectorAll("tr[data-row] th a")) {
@@ -49,8 +50,8 @@
       times(rows);
     };
     const busy = () => scrollY > 300 || rows.contains(document.activeElement) || rows.querySelector("input:checked, tr.here");
-    const look = seldom(async () => { if (busy()) news.hidden = false; else await show(); }, 1000);
-    news.addEventListener("click", () => { show(); scrollTo({ top: 0 }); });
+    const look = seldom(async () => { if (busy()) news.hidden = false; else await show(false); }, 1000);
+    news.addEventListener("click", () => { show(true); scrollTo({ top: 0 }); });
     listen("", { sessions: look, connected: look, missed: look });
   };
 
@@ -105,7 +106,7 @@
     "?": () => keys.showModal(),
   };
   addEventListener("keydown", (event) => {
-    const busy = event.target.closest("input, select, textarea, dialog");
+    const busy = event.target.closest("input, select, textarea, dialog[open]");
     if (busy || event.ctrlKey || event.metaKey || event.altKey || !(event.key in pressed)) return;
     event.preventDefault();
     pressed[event.key]();
