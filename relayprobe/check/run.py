@@ -125,7 +125,11 @@ def _unknown(checked: Checked) -> Checked:
     """Nothing follows from silence where everything is silent. What was looked at on this machine itself stays."""
     if checked.id.startswith("local:"):
         return checked
-    return replace(checked, status="unknown", fix="", blocks=(), risks=())
+    says = checked.says
+    if checked.observed.get("found") == "timeout":
+        where = f"{checked.observed['host']}:{checked.observed['port']}"
+        says = said("{where} did not answer, and neither did anything else", where=where)
+    return replace(checked, status="unknown", says=says, fix="", blocks=(), risks=())
 
 
 class _Looks:

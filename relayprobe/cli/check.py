@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relayprobe.cli.options import Wrong, common, fail, option, settings
+from relayprobe.cli.options import Wrong, common, fail, language, option, settings
 from relayprobe.cli.terminal import Terminal
+from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def command(
     from relayprobe.capture.tls import CertificateError
     from relayprobe.check.resolver import Resolver
     from relayprobe.check.run import Asked, blocked, run, run_object
-    from relayprobe.report.checks import lines
+    from relayprobe.report.checks import lines, spoken
 
     chosen = settings(config, {"data": data} if data is not None else {})
     name = _domain(domain, chosen)
@@ -123,10 +124,10 @@ def command(
         record["device"] = device.joined(found)
     record["id"] = _kept(chosen.data, record)
     if as_json:
-        json.dump(record, sys.stdout)
+        json.dump(spoken(record, language(as_json)), sys.stdout)
         sys.stdout.write("\n")
     else:
-        Terminal(no_color).lines(lines(record))
+        Terminal(no_color).lines(lines(record, language()))
     if blocked(found, wanted):
         raise click.exceptions.Exit(1)
 
@@ -174,7 +175,7 @@ def _kept(data: Path, record: dict[str, Any]) -> str | None:
     try:
         return keep(data, record["at"], record["domain"], record["addresses"], record)
     except StoreError as error:
-        click.echo(f"Warning: this run is not kept: {error}", err=True)
+        click.echo(language()("Warning: this run is not kept: {error}", error=error), err=True)
         return None
 
 
@@ -194,7 +195,7 @@ def _logins(chosen: Settings, config: Path | None, patience: float) -> dict[str,
 
     routes = logins.routes_with_login(_routes(chosen, config))
     if not routes:
-        fail("--login tries the logins of the routes, and none has one: name a configuration with --config")
+        fail(said("--login tries the logins of the routes, and none has one: name a configuration with --config"))
 
     def of(route: Route) -> Extra:
         async def look(*_: object) -> tuple[Checked, ...]:
@@ -235,12 +236,18 @@ def _envelope(
 
     if to is None:
         if sender is not None:
-            fail("--from goes with --dry-run-to: it is the sender of that envelope")
+            fail(said("--from goes with --dry-run-to: it is the sender of that envelope"))
         return {}
     sender = sender or f"relayprobe@{domain}"
     for name, address in (("--dry-run-to", to), ("--from", sender)):
         if not _ADDRESS.fullmatch(address):
-            fail(f"{name} {address!r} is no address: write one such as anna@contoso.com")
+            fail(
+                said(
+                    "{option} {address!r} is no address: write one such as anna@contoso.com",
+                    option=name,
+                    address=address,
+                )
+            )
     inside = domain_of(to) in {domain, *(one.lower() for one in chosen.site.domains)}
     # the connector may go by our certificate
     shown = next((route for route in _routes(chosen, config) if route.client_certificate is not None), None)
@@ -260,16 +267,20 @@ _ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za
 def _domain(given: str | None, chosen: Settings) -> str:
     name = given or next(iter(chosen.site.domains), None)
     if name is None:
-        fail("name the domain that mail is sent from: `relayprobe check contoso.com`, or site.domains in --config FILE")
+        fail(
+            said(
+                "name the domain that mail is sent from: `relayprobe check contoso.com`, or site.domains in a --config"
+            )
+        )
     name = name.strip().rstrip(".").lower()
     if "@" in name:
-        fail(f"{name} is an address: name its domain alone, {name.rpartition('@')[2]}")
+        fail(said("{name} is an address: name its domain alone, {domain}", name=name, domain=name.rpartition("@")[2]))
     try:
         ascii_name = name.encode("idna").decode()
     except UnicodeError:
-        fail(f"{name!r} is no domain: write one such as contoso.com")
+        fail(said("{name!r} is no domain: write one such as contoso.com", name=name))
     if "." not in ascii_name or not all(label.replace("-", "a").isalnum() for label in ascii_name.split(".")):
-        fail(f"{name!r} is no domain: write one such as contoso.com")
+        fail(said("{name!r} is no domain: write one such as contoso.com", name=name))
     return ascii_name
 
 
@@ -282,7 +293,7 @@ def _place(text: str | None, name: str) -> Place | None:
         host, port = text, ""
     host = host.strip("[]")
     if not host or any(one.isspace() for one in host) or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
-        fail(f"{name} {text!r} is no place: write HOST:PORT")
+        fail(said("{option} {text!r} is no place: write HOST:PORT", option=name, text=text))
     return host, int(port) if port else None
 
 
@@ -292,7 +303,7 @@ def _name_server(text: str) -> tuple[str, int]:
     try:
         return str(ipaddress.ip_address(place[0])), place[1] or 53
     except ValueError:
-        fail(f"--resolver {text!r}: name it by its address, such as 192.168.1.1:53")
+        fail(said("--resolver {text!r}: name it by its address, such as 192.168.1.1:53", text=text))
 
 
 def _chosen(modes: tuple[Mode, ...], chosen: Settings) -> tuple[Mode, ...]:

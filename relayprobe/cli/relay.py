@@ -280,7 +280,9 @@ class _House:
             self._show.line(("", json.dumps({"devices": tried})))
             return
         if len(relay.learned):
-            self._show.line(("heading", language()("These devices tried to send. What may send goes into [relay]:")))
+            self._show.line(
+                ("heading", language()(said("These devices tried to send. What may send goes into [relay]:")))
+            )
             for line in relay.learned.as_toml().splitlines():
                 self._show.line(("", line))
         else:

@@ -76,6 +76,18 @@ def lines(record: Record, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
             yield "info", f"  {_day(run['at'])}  {', '.join(map(visible, run['addresses']))}"
 
 
+def spoken(thing: Any, tongue: Tongue) -> Any:
+    """A fresh object with its texts in a language."""
+    match thing:
+        case Said():
+            return tongue(thing)
+        case Mapping():
+            return {key: spoken(value, tongue) for key, value in thing.items()}
+        case list() | tuple():
+            return [spoken(value, tongue) for value in thing]
+    return thing
+
+
 def _head(record: Record, tongue: Tongue) -> str:
     return tongue(
         "{domain}, looked at for {seconds} seconds",

@@ -142,3 +142,13 @@ def test_any_record_is_read(text: bytes) -> None:
 
 def test_an_ipv6_address_is_asked_for_by_half_bytes() -> None:
     assert block_lists.query("2001:db8::1", "zen.spamhaus.org").startswith("1.0.0.0.")
+
+
+async def test_a_fault_of_the_library_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr("spf.query.check", fails)
+    with name_server({}) as server:
+        found = await spf.evaluate(Resolver([server.address]), HERE, "postmaster@contoso.com", "contoso.com")
+    assert found.result == "temperror"

@@ -168,3 +168,19 @@ async def test_the_mx_host_is_looked_up(office: Office365) -> None:
     found = await looked(office.asked(mx=None))
     assert found.mx == MX  # port 25 of loopback, where nobody listens
     assert found.check("port:mx:ipv4").status == "failed"
+
+
+async def test_where_everything_is_silent_no_firewall_is_blamed(office: Office365) -> None:
+    """All questions and connections are dropped: that is no proof of anything but of a network that is not there."""
+    silent = dict.fromkeys(
+        (*ZONE, "_dmarc.contoso.com", *(f"selector{n}._domainkey.contoso.com" for n in (1, 2))), "silent"
+    )
+    with dropping() as number:
+        places = ("127.0.0.1", number)
+        found = await looked(office.asked(submission=places, mx=places, patience=0.3, deadline=5.0), silent)
+    assert not found.network
+    assert found.seconds <= 5.0
+    others = [one for one in found.checks if one.id != "network" and not one.id.startswith("local:")]
+    assert {one.status for one in others} == {"unknown"}
+    assert not any(one.fix or one.blocks or one.risks or "drops" in one.says for one in others)
+    assert {one.works for one in found.verdicts} == {None}
