@@ -194,7 +194,8 @@ def _all(
             store.flushed().result()
     if not as_json:
         tongue, style = language(), "warning" if tally.with_errors else "good"
-        terminal.lines((style, tongue(line)) for line in tally.summary(updated=update))
+        first, *rules = map(tongue, tally.summary(updated=update))
+        terminal.lines([(style, first), *((style, f"  {line}") for line in rules)])
     return 1 if tally.with_errors else 0
 
 
@@ -208,7 +209,12 @@ def _each(stored: Archive, mode: str | None, site: Site | None, *, quietly: bool
     with ExitStack() as until_done:
         if quietly and sys.stderr.isatty():
             bar = click.progressbar(
-                rows, stored.count(), language()("Diagnosing"), file=sys.stderr, show_pos=True, update_min_steps=20
+                rows,
+                stored.count(),
+                language()(said("Diagnosing")),
+                file=sys.stderr,
+                show_pos=True,
+                update_min_steps=20,
             )
             rows = iter(until_done.enter_context(bar))
         for row in rows:
@@ -274,9 +280,9 @@ class Tally:
             changes=self._changes(updated=updated),
         )
         for rule, count in self._new.most_common():
-            yield said("  new: {rule} in {n:,}", rule=rule, n=count)
+            yield said("new: {rule} in {n:,}", rule=rule, n=count)
         for rule, count in self._gone.most_common():
-            yield said("  gone: {rule} in {n:,}", rule=rule, n=count)
+            yield said("gone: {rule} in {n:,}", rule=rule, n=count)
 
     def _changes(self, *, updated: bool) -> Said:
         if not self.changed:

@@ -194,17 +194,18 @@ async def serve(
             onlookers=tuple(one for one in (screen, hub) if one is not None),
             judged=ended,
         )
-        await listener.start(sockets)
-        for port in listener.ports:
-            log.info("listening", on=port.name, data=str(chosen.data))
-        if screen:
-            show.lines(_invitation(listener.ports, chosen))
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(number, stop.set)
-        async with page_served(hub, lambda: chosen, None, lambda link: page_announced(show, link, quiet)):
+        async with page_served(hub, lambda: chosen) as where:
+            await listener.start(sockets)
+            for port in listener.ports:
+                log.info("listening", on=port.name, data=str(chosen.data))
+            if screen:
+                show.lines(_invitation(listener.ports, chosen))
+            page_announced(show, where, quiet)
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, stop.set)
             await stop.wait()
         await listener.stop()
         log.info("stopped")

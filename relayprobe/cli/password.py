@@ -22,7 +22,7 @@ def command(config: Path | None, data: Path | None, as_json: bool, no_color: boo
     from relayprobe.relay.logins import hashed
 
     if sys.stdin.isatty():
-        password = click.prompt(language()("Password"), hide_input=True, confirmation_prompt=True)
+        password = click.prompt(language()(said("Password")), hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:

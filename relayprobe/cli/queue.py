@@ -81,7 +81,7 @@ def list_(
         terminal = Terminal(no_color)
         found = list(objects)
         if not found:
-            terminal.line(("good", language()("Nothing is waiting.")))
+            terminal.line(("good", language()(said("Nothing is waiting."))))
         terminal.lines(list_lines(found, time.time(), spool.route_records(), language()))
 
 
@@ -182,7 +182,7 @@ def retry(
         _check_route(config, data, route)
         by_hand.ask_for_route(data_folder(config, data), route, time.time())
         if not mails and not every:
-            click.echo(language()("route {route}: is tried as soon as there is mail for it", route=route))
+            click.echo(language()(said("route {route}: is tried as soon as there is mail for it", route=route)))
             return
     each = _each(config, data, mails, every, ("waiting", "held", "failed"))
     _change("retry", lambda folder, mail: by_hand.retry(folder, mail, time.time()), each, as_json)
@@ -257,7 +257,7 @@ def drop(
     from relayprobe.store import by_hand
 
     if not yes:
-        click.confirm(language()("It will not be sent, and nobody is told. Drop it?"), abort=True)
+        click.confirm(language()(said("It will not be sent, and nobody is told. Drop it?")), abort=True)
     _change("drop", by_hand.drop, _each(config, data, mails, every, ("waiting", "held", "failed")), as_json)
 
 

@@ -177,24 +177,22 @@ class _House:
                 onlookers=tuple(one for one in (self._screen, self._hub) if one is not None),
                 judged=self._judged,
             )
-            relay.start()
-            await listener.start(sockets)
-            if chosen.relay.metrics:
-                host, _, number = chosen.relay.metrics.rpartition(":")
-                try:
-                    figures = serve_figures(relay.figures, host.strip("[]"), int(number))
-                except (OSError, ValueError, OverflowError) as error:
-                    fail(f"relay.metrics: cannot listen on {chosen.relay.metrics} ({error}): write HOST:PORT")
-            for port in listener.ports:
-                log.info(
-                    "listening", on=port.name, data=str(chosen.data), routes=[r.name for r in self._plan.rules.routes]
-                )
-            if self._screen:
-                self._show.lines(_invitation(listener.ports, chosen, self._plan, learn))
-            quiet = self._screen is None
-            async with page_served(
-                self._hub, lambda: self._chosen, relay, lambda link: page_announced(self._show, link, quiet)
-            ):
+            page = page_served(self._hub, lambda: self._chosen, relay)
+            async with page as where:
+                relay.start()
+                await listener.start(sockets)
+                if chosen.relay.metrics:
+                    host, _, number = chosen.relay.metrics.rpartition(":")
+                    try:
+                        figures = serve_figures(relay.figures, host.strip("[]"), int(number))
+                    except (OSError, ValueError, OverflowError) as error:
+                        fail(f"relay.metrics: cannot listen on {chosen.relay.metrics} ({error}): write HOST:PORT")
+                routes = [route.name for route in self._plan.rules.routes]
+                for port in listener.ports:
+                    log.info("listening", on=port.name, data=str(chosen.data), routes=routes)
+                if self._screen:
+                    self._show.lines(_invitation(listener.ports, chosen, self._plan, learn))
+                page_announced(self._show, where, self._screen is None)
                 await self._until_stopped(relay, listener, learn, early.is_set())
             await listener.stop()
             await relay.stop()
@@ -282,7 +280,9 @@ class _House:
             self._show.line(("", json.dumps({"devices": tried})))
             return
         if len(relay.learned):
-            self._show.line(("heading", language()("These devices tried to send. What may send goes into [relay]:")))
+            self._show.line(
+                ("heading", language()(said("These devices tried to send. What may send goes into [relay]:")))
+            )
             for line in relay.learned.as_toml().splitlines():
                 self._show.line(("", line))
         else:

@@ -42,7 +42,7 @@ def command(config: Path | None, data: Path | None, as_json: bool, no_color: boo
         os.kill(process, signal.SIGHUP)
     except PermissionError:
         fail(said("process {process} belongs to somebody else: say it as that user, or as root", process=str(process)))
-    click.echo(language()("process {process} was told to read its configuration anew", process=str(process)))
+    click.echo(language()(said("process {process} was told to read its configuration anew", process=str(process))))
 
 
 def _takes_it(process: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import structlog
 
 from relayprobe.cli.options import fail, language, option
 from relayprobe.dossier.objects import row_object
+from relayprobe.tongue import said
 
 if TYPE_CHECKING:
     from relayprobe.capture.listener import Judged
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from relayprobe.relay.relay import Relay
     from relayprobe.settings import Settings
     from relayprobe.web.hub import Hub
+    from relayprobe.web.serve import Web
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,41 +51,48 @@ def heard(hub: Hub | None, judged: Judged) -> None:
 
 @asynccontextmanager
 async def page_served(
-    hub: Hub | None, settings: Callable[[], Settings], relay: Relay | None, told: Callable[[str], None]
-) -> AsyncIterator[None]:
-    """Serve the page meanwhile. `told`: its address is for the screen alone, since the token is in it.
+    hub: Hub | None, settings: Callable[[], Settings], relay: Relay | None = None
+) -> AsyncIterator[Web | None]:
+    """Serve the page meanwhile; None where there is none. Before there is a listener, so that what is wrong with the
+    page is said before a device is answered.
 
-    A place that nobody asked for, and that is taken, is no reason not to start.
+    That a place which nobody asked for is taken is no reason not to start.
     """
     if hub is None:
-        yield
+        yield None
         return
     from relayprobe.web.figures import figures_of
     from relayprobe.web.house import House
-    from relayprobe.web.serve import WebError, start
+    from relayprobe.web.serve import PlaceTaken, WebError, start
 
     chosen = settings()
     house = House(chosen.data, settings, hub, figures_of(hub), relay)
     try:
         web = await start(house, chosen)
     except WebError as error:
-        if "on" in chosen.web.model_fields_set:
+        if "on" in chosen.web.model_fields_set or not isinstance(error, PlaceTaken):
             fail(str(error))
         log.warning("there is no page", why=str(error))
-        yield
+        yield None
         return
-    log.info("page", at=web.address)
-    told(web.link)
     try:
-        yield
+        yield web
     finally:
         await web.stop()
 
 
-def page_announced(show: Beside, link: str, quiet: bool) -> None:
-    """Say where the page is: beside the dialogues, or where these are not shown, on stderr."""
-    told = language()("The page: {link}", link=link)
-    if quiet:
-        click.echo(told, err=True)
-    else:
+def page_announced(show: Beside, web: Web | None, quiet: bool) -> None:
+    """Say where the page is: beside the dialogues, or where these are not shown, on a terminal.
+
+    What else there is on stderr is a log, and the token may be in none; a service has one of its own (`token_file`).
+    """
+    if web is None:
+        return
+    log.info("page", at=web.address)
+    told = language()(said("The page: {link}", link=web.link))
+    if not quiet:
         show.lines([("info", told), ("", "")])
+    elif sys.stderr.isatty():
+        click.echo(told, err=True)
+    elif web.word:
+        log.warning("nobody can open the page: put a token into `token_file` in [web], or a password")

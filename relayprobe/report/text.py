@@ -144,23 +144,23 @@ def event_parts(
 
 
 def _message(event: Body) -> Said:
-    seconds, how = event.until - event.at, _ENDS[event.end]
+    seconds, how = f"{event.until - event.at:.3f}", _ENDS[event.end]  # a time of the dialogue, in all languages
     if event.purged and not event.size:
         if event.refused:
             return said(
-                "message: of unknown size in {seconds:.3f} s, {how}, although DATA had been refused",
+                "message: of unknown size in {seconds} s, {how}, although DATA had been refused",
                 seconds=seconds,
                 how=how,
             )
-        return said("message: of unknown size in {seconds:.3f} s, {how}", seconds=seconds, how=how)
+        return said("message: of unknown size in {seconds} s, {how}", seconds=seconds, how=how)
     if event.refused:
         return said(
-            "message: {size:,} octets in {seconds:.3f} s, {how}, although DATA had been refused",
+            "message: {size:,} octets in {seconds} s, {how}, although DATA had been refused",
             size=event.size,
             seconds=seconds,
             how=how,
         )
-    return said("message: {size:,} octets in {seconds:.3f} s, {how}", size=event.size, seconds=seconds, how=how)
+    return said("message: {size:,} octets in {seconds} s, {how}", size=event.size, seconds=seconds, how=how)
 
 
 def secret_words(line: Credentials, tongue: Tongue = ENGLISH) -> str:

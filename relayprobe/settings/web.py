@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, SecretStr, model_validator
 
-from relayprobe.settings.kinds import Names, Place, Section
+from relayprobe.settings.kinds import Names, Section
 
 
 def _path(value: Any) -> Any:
@@ -16,10 +16,17 @@ def _path(value: Any) -> Any:
     return value.rstrip("/")
 
 
+def _place(value: Any) -> Any:
+    host, _, number = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not host or not number.isdecimal() or int(number) > 65535:
+        raise ValueError("write HOST:PORT such as 127.0.0.1:8025; port 0 is any that is free")
+    return value
+
+
 class WebSettings(Section):
     """The page and the API. `hosts`: names by which it is called, besides addresses and localhost."""
 
-    on: Place = "127.0.0.1:8025"
+    on: Annotated[str, BeforeValidator(_place)] = "127.0.0.1:8025"
     token_file: Path | None = None
     password: SecretStr | None = None
     hosts: Names = ()

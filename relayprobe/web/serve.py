@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import secrets
@@ -47,6 +48,10 @@ class WebError(Exception):
     """The page cannot be served; the text says why and names the way out."""
 
 
+class PlaceTaken(WebError):
+    """Somebody else is at that place, another relayprobe for one."""
+
+
 class Web:
     """The page, while it is served."""
 
@@ -66,7 +71,7 @@ class Web:
         """End it: streams at once, downloads soon."""
         self._house.hub.close()
         self._server.should_exit = True
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
             await asyncio.wait_for(self._task, STOPPING + 2)
 
 
@@ -199,7 +204,8 @@ def _bound(host: str, port: int) -> socket.socket:
         taken.bind((host, port))
     except OSError as error:
         taken.close()
-        raise WebError(
+        kind = PlaceTaken if error.errno == errno.EADDRINUSE else WebError
+        raise kind(
             f"the page cannot be served at {host}:{port} ({error.strerror}): choose another place with --web "
             "HOST:PORT, or leave it out with --no-web"
         ) from None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from relayprobe.tongue import tongue_of
 from tests.check.name_server import NameServer, Zone, name_server
 from tests.check.places import MX, SUBMISSION, ZONE, Office365, office_365, refusing
 from tests.clients.listening import COMMAND, SETTINGS, environment, relayprobe
@@ -74,6 +75,17 @@ def test_in_words(office: Office365, tmp_path: Path) -> None:
     assert "Ports, TLS, and who answers" in text
     assert "client submission (port 587, with a login): works from here" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_sentences_are_said_in_a_language_and_names_are_not(office: Office365, tmp_path: Path) -> None:
+    italian = tongue_of("it")
+    _, english = checked(office, tmp_path, "contoso.com")
+    _, asked = checked(office, tmp_path, "contoso.com", lang="it")
+    assert [one["id"] for one in asked["checks"]] == [one["id"] for one in english["checks"]]
+    assert [one["says"] for one in asked["checks"]] != [one["says"] for one in english["checks"]]
+    with name_server(ZONE) as server:
+        ran = relayprobe("check", *options(office, server), "--data", tmp_path, "contoso.com", LANG="it_IT.UTF-8")
+    assert italian("Ports, TLS, and who answers") in ran.stdout.decode()
 
 
 @pytest.mark.parametrize(

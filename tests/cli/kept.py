@@ -112,8 +112,9 @@ def _keep(store: Store, held: Held) -> None:
 
 
 def run(verb: str, *arguments: str | Path, **environment: str) -> Result:
-    """Run a command in this process."""
-    return CliRunner(env=environment).invoke(main, [verb, *map(str, arguments)])
+    """Run a command in this process, where nothing is said of a language unless `environment` says it."""
+    own: dict[str, str | None] = {"LC_ALL": None, "LC_MESSAGES": None, "LANG": "C.UTF-8", "RELAYPROBE_LANG": None}
+    return CliRunner(env=own | environment).invoke(main, [verb, *map(str, arguments)])
 
 
 def refusal(result: Result) -> str:

@@ -55,7 +55,9 @@ def until(there: Callable[[], Any], patience: float = PATIENCE) -> Any:
 class Listening:
     """A listener that runs on a port of its own."""
 
-    def __init__(self, folder: Path, *options: str, settings: str = SETTINGS, place: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self, folder: Path, *options: str, settings: str = SETTINGS, place: str = "127.0.0.1:0", **more: str
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self.out, self.err = folder / "stdout", folder / "stderr"
@@ -64,7 +66,7 @@ class Listening:
         config.write_text(settings)
         command = [*COMMAND, "listen", "--listen", place, "--data", str(self.data), "--config", str(config)]
         with self.out.open("wb") as out, self.err.open("wb") as err:
-            self.process = subprocess.Popen([*command, *options], stdout=out, stderr=err, env=environment())
+            self.process = subprocess.Popen([*command, *options], stdout=out, stderr=err, env=environment(**more))
         self.port = int(until(self._announced)[1])
 
     def _announced(self) -> re.Match[str] | None:

@@ -36,9 +36,8 @@ class Serving:
             file.touch(0o600)
             file.write_text(token)
             web["token_file"] = file
-        made = Settings(data=folder, web=web, **given)
-        free = made.web.model_copy(update={"on": f"{made.web.on.rpartition(':')[0]}:0"})  # any port that is free
-        self.settings = made.model_copy(update={"web": free})
+        host = str(web.pop("on", "127.0.0.1:8025")).rpartition(":")[0]
+        self.settings = Settings(data=folder, web=web | {"on": f"{host}:0"}, **given)  # any port that is free
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
