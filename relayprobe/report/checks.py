@@ -48,6 +48,7 @@ WORKS: Mapping[bool | None, tuple[str, Said]] = {
 def lines(record: Record, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
     """The run for a terminal."""
     yield "heading", _head(record, tongue)
+    width = max(len(tongue(word)) for _, word in STATUS.values()) + 2
     for heading, checks in _parts(record):
         yield "", ""
         yield "heading", tongue(heading)
@@ -55,9 +56,9 @@ def lines(record: Record, tongue: Tongue = ENGLISH) -> Iterator[Styled]:
             if at and one["says"] == checks[at - 1]["says"]:  # several checks for one reason
                 continue
             style, word = STATUS[one["status"]]
-            yield from _wrapped(f"{tongue(word):<8} ", _text(tongue, one["says"]), style)
+            yield from _wrapped(f"{tongue(word):<{width}}", _text(tongue, one["says"]), style)
             if one["fix"]:
-                yield from _wrapped(" " * 9 + "-> ", _text(tongue, one["fix"]), "fix")
+                yield from _wrapped(" " * width + "-> ", _text(tongue, one["fix"]), "fix")
     yield "", ""
     yield "heading", tongue("Ways of sending")
     for verdict in record["verdicts"]:
