@@ -184,3 +184,11 @@ async def test_where_everything_is_silent_no_firewall_is_blamed(office: Office36
     assert {one.status for one in others} == {"unknown"}
     assert not any(one.fix or one.blocks or one.risks or "drops" in one.says for one in others)
     assert {one.works for one in found.verdicts} == {None}
+
+
+async def test_ipv6_alone_that_leads_nowhere_blocks_nothing(office: Office365) -> None:
+    found = await looked(office.asked(), {**ZONE, SUBMISSION: [("A", "127.0.0.1"), ("AAAA", "::1")]})
+    checked = found.check("port:submission:ipv6")
+    assert (checked.observed["address"], checked.observed["found"]) == ("::1", "refused")
+    assert (checked.status, checked.blocks, checked.risks) == ("warning", (), ("submission",))
+    assert verdict(found, "submission") is True
