@@ -72,7 +72,8 @@ class Listening:
     def _announced(self) -> re.Match[str] | None:
         assert self.process.poll() is None, self.err.read_text()
         said = "".join(path.read_text() for path in (self.err, *self.err.parent.glob("*.log")))
-        return re.search(r"127\.0\.0\.1:(\d+)", said)
+        told = [line for line in said.splitlines() if "listening" in line]
+        return re.search(r"127\.0\.0\.1:(\d+)", told[0]) if told else None
 
     def stop(self) -> None:
         """Ask it to end, and see that all is in order."""

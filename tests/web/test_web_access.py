@@ -203,7 +203,7 @@ def test_what_a_browser_is_told_to_allow(server: Serving, path: str) -> None:
     assert "unsafe" not in told["content-security-policy"]
     assert told["x-content-type-options"] == "nosniff"
     assert told["x-frame-options"] == "DENY"
-    assert told["referrer-policy"] == "no-referrer"
+    assert told["referrer-policy"] == "same-origin"  # `no-referrer` would make the Origin of our own forms `null`
     assert told["cross-origin-opener-policy"] == told["cross-origin-resource-policy"] == "same-origin"
     assert told["cache-control"] == "no-store"
     assert "server" not in told

@@ -8,6 +8,7 @@ import re
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ def refused(tmp_path: Path, *options: str, settings: str = "") -> str:
     config.write_text(settings)
     command = [*COMMAND, "listen", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data"), "--config", str(config)]
     done = subprocess.run(
-        [*command, *options], capture_output=True, env=environment(**PAGED), timeout=PATIENCE * 2, check=False
+        [*command, *options], capture_output=True, env=environment(RELAYPROBE_NO_WEB=""), timeout=PATIENCE, check=False
     )
     assert done.returncode == 2, done.stderr
     assert b"Traceback" not in done.stderr
@@ -212,7 +213,7 @@ def test_beyond_this_machine(tmp_path: Path) -> None:
         base = address(running)
         assert base.startswith("https://")
         authority = str(running.data / "ca.pem")
-        with httpx.Client(verify=__import__("ssl").create_default_context(cafile=authority)) as browser:
+        with httpx.Client(verify=ssl.create_default_context(cafile=authority)) as browser:
             assert browser.get(f"{base}/").status_code == 401
             assert browser.post(f"{base}/sign-in", data={"password": "Marker-Of-The-Page-7"}).status_code == 303
             assert browser.get(f"{base}/").status_code == 200
