@@ -46,12 +46,14 @@ class Export:
     tongue_of_json: Tongue = ENGLISH
 
     def pieces(self, form: str, message: int = 1, with_messages: bool = False) -> Iterator[bytes]:
-        """The export in a form of FORMS. Raises StoreError."""
+        """The export in a form of FORMS, or as `brief`: JSON with 64 KiB of each message at most. Raises StoreError."""
         match form:
             case "text":
                 yield self._text()
             case "json":
                 yield self._json(self._whole)
+            case "brief":
+                yield self._json(self._shown.session)
             case "html":
                 yield self._html()
             case "eml":

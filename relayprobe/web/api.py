@@ -146,20 +146,20 @@ def _saved_as(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
-def _whole(house: House, request: Request) -> Any:
-    return json.loads(b"".join(_pieces(house, request, "json")))
+def _brief(house: House, request: Request) -> Any:
+    return json.loads(b"".join(_pieces(house, request, "brief")))
 
 
 def _transcript(house: House, request: Request) -> Response:
     if LINES not in request.headers.get("accept", ""):
         return _form("text", TEXT)(house, request)
-    events = _whole(house, request)["session"]["events"]
+    events = _brief(house, request)["session"]["events"]
     return StreamingResponse((f"{json.dumps(event)}\n" for event in events), media_type=LINES)
 
 
 def _findings(house: House, request: Request) -> Response:
-    whole = _whole(house, request)
-    return JSONResponse({key: whole[key] for key in ("findings", "verdicts", "advice")})
+    found = _brief(house, request)
+    return JSONResponse({key: found[key] for key in ("findings", "verdicts", "advice")})
 
 
 # The queue, the routes, and the rest
@@ -323,7 +323,11 @@ OPERATIONS: tuple[tuple[Operation, Answer], ...] = (
     ),
     (
         Operation(
-            f"{_ONE}/transcript", "The dialogue and what was found; its events alone.", _SHOWN, None, (TEXT, LINES)
+            f"{_ONE}/transcript",
+            "The dialogue and what was found; or its events alone, with 64 KiB of each message at most.",
+            _SHOWN,
+            None,
+            (TEXT, LINES),
         ),
         _transcript,
     ),
