@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, expect
 
 from relayprobe.web.mime import DEPTH, PARTS, TooMuch, part, structure
 from relayprobe.web.pages.message import LONGEST_NAME, safe_name
-from tests.browser.serving import TOKEN, Serving, chromium, signed_in
+from tests.browser.browsing import TOKEN, Serving, chromium, signed_in
 from tests.browser.test_page import Watched
 from tests.conftest import need
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from relayprobe.store import Mail, Recipient, Row, Text
 from relayprobe.store.queue import Spool
 from relayprobe.wire.events import LineFacts
-from tests.browser.serving import Serving, chromium, signed_in
+from tests.browser.browsing import Serving, chromium, signed_in
 from tests.conftest import need, need_node_module
 
 AXE = "axe-core"

@@ -126,7 +126,8 @@ def _search(request: Request) -> Html:
 
 def _rows(request: Request, rows: Iterable[Row], live: list[Open], further: str | None, searched: bool) -> Html:
     tongue: Tongue = request.state.tongue
-    ended = [_row(request, row) for row in rows if row.ended is not None or not live]
+    going_on = {one.id for one in live}
+    ended = [_row(request, row) for row in rows if row.id not in going_on]
     shown = [_open(request, one) for one in live[:OPEN_SHOWN]] + ended
     if not shown:
         return nothing(

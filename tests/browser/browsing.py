@@ -1,6 +1,6 @@
 """The page as it is served, with a listener behind it and a browser before it: real sockets, a real Chromium.
 
-`python -m tests.browser.serving FOLDER` writes screenshots; the README has page-list.png, and page-line-dark.png as
+`python -m tests.browser.browsing FOLDER` writes screenshots; the README has page-list.png, and page-line-dark.png as
 page-session.png.
 """
 
