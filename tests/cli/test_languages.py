@@ -4,6 +4,7 @@ the command line says otherwise."""
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,8 @@ def test_a_session_is_shown_in_english(folder: Path, options: list[str], environ
 )
 def test_json_is_the_same_in_every_environment(folder: Path, command: list[str], environment: dict[str, str]) -> None:
     english, here = (_json(folder, command, **env) for env in ({}, environment))
-    assert here.stdout == english.stdout
+    free = re.compile(r'"free": \d+')  # the room on the disk is another by now
+    assert free.sub("", here.stdout) == free.sub("", english.stdout)
     assert here.exit_code == english.exit_code
 
 
