@@ -28,6 +28,7 @@ from relayprobe.report.text import report
 from relayprobe.rules import RULES
 from relayprobe.settings import LimitSettings, RetentionSettings, Settings, load
 from relayprobe.settings.relay import NotifySettings, OAuthSettings, RewriteSettings, RouteSettings, SecretFrom
+from relayprobe.web.serve import TOKEN
 from tests.check.scene import shown
 from tests.clients.listening import Listening
 from tests.conftest import need
@@ -178,8 +179,9 @@ def test_commands_in_documents_have_only_options_that_exist(path: Path) -> None:
 
 
 def twins() -> set[str]:
-    """The environment variables of all options, and that of the completion."""
-    found = {"_RELAYPROBE_COMPLETE"}
+    """The environment variables of all options, that of the completion, and that of the page's token: an option would
+    show it to whoever lists the processes."""
+    found = {"_RELAYPROBE_COMPLETE", TOKEN}
     with click.Context(main) as above:
         for verb in VERBS:
             command = main.get_command(above, verb)

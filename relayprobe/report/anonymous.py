@@ -218,7 +218,7 @@ class Anonymous:
     def _command(self, raw: bytes) -> bytes:
         said = command.parse(raw)
         if raw.startswith(command.PROXY_V2):
-            return raw[:16] + bytes(len(raw) - 16)
+            return raw[:16] + bytes(max(0, len(raw) - 16))  # it may be cut short
         if raw.startswith(b"PROXY ") or _OF_OTHERS.match(raw):
             return self.octets(raw)
         if not said.known:

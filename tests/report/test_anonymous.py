@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relayprobe.advice.findings import diagnose
@@ -298,6 +298,7 @@ def test_masked_words_stay_readable() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["client", "server"]), st.binary(max_size=80)), max_size=20))
+@example([("client", b"\r\n\r\n\0\r\nQUIT\n")])  # the beginning of a PROXY header, and no more of it
 def test_nothing_is_too_odd(lines: list[tuple[str, bytes]]) -> None:
     found: list[Event] = [Connected(0.0, "10.20.30.40:1", "x")]
     found += [Line(0.0, "server" if side == "server" else "client", raw) for side, raw in lines]
