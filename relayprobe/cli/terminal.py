@@ -82,7 +82,7 @@ class Terminal:
         else:
             from rich.text import Text
 
-            self._console.print(Text(prefix, "dim").append(text, STYLES.get(style, "")))
+            self._console.print(Text.assemble((prefix, "dim"), (text, STYLES.get(style, ""))))
 
 
 class Beside:
