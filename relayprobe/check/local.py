@@ -126,7 +126,7 @@ def _shakes_hands(server: ssl.SSLContext, version: ssl.TLSVersion) -> bool:
 
 # The firewall
 
-TABLES = (("nft", "list", "ruleset"), ("iptables", "-S"))
+TABLES = (("nft", "list", "ruleset"), ("iptables", "-S"), ("ip6tables", "-S"))
 
 
 async def firewall(places: Sequence[Port]) -> Checked:
@@ -136,34 +136,42 @@ async def firewall(places: Sequence[Port]) -> Checked:
     if os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() != 0:
         says = said("the firewall of this machine cannot be seen without being root")
         return Checked("local:firewall", "unknown", says, ask)
-    for command in TABLES:
-        program = shutil.which(command[0])
-        if program is None:
-            continue
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *command[1:],
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            async with asyncio.timeout(3.0):
-                out, _ = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            continue
-        if process.returncode != 0:
-            continue
-        observed = {"by": command[0], "rules": len(out.splitlines())}
-        if any(word in out for word in (b"drop", b"reject", b"DROP", b"REJECT")):
-            says = said("this machine has a firewall with rules that drop or reject ({program})", program=command[0])
+    listed = [(command[0], rules) for command in TABLES if (rules := await _listed(command)) is not None]
+    observed = {"by": [program for program, _ in listed], "rules": sum(len(rules.splitlines()) for _, rules in listed)}
+    for program, rules in listed:
+        if any(word in rules for word in (b"drop", b"reject", b"DROP", b"REJECT")):
+            says = said("this machine has a firewall with rules that drop or reject ({program})", program=program)
             return Checked("local:firewall", "unknown", says, ask, observed=observed)
-        says = said("this machine's firewall drops and rejects nothing ({program})", program=command[0])
+    if listed:
+        programs = ", ".join(program for program, _ in listed)
+        says = said("this machine's firewall drops and rejects nothing ({program})", program=programs)
         return Checked("local:firewall", "ok", says, observed=observed)
     says = said("the firewall of this machine cannot be seen: neither nft nor iptables says anything")
     return Checked("local:firewall", "unknown", says, ask)
+
+
+async def _listed(command: Sequence[str]) -> bytes | None:
+    """The rules that a program lists; None where it is not there, or does not say."""
+    program = shutil.which(command[0])
+    if program is None:
+        return None
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *command[1:],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(3.0):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return out if process.returncode == 0 else None
 
 
 # The clock
@@ -173,7 +181,8 @@ TOLERATED = 300.0
 
 
 def clock(heard: Sequence[Heard], now: datetime) -> Checked:
-    """`local:clock`: against the time in a greeting of Office 365. `now`: when they were heard, in UTC."""
+    """`local:clock`: against the time in a greeting of Office 365. `now`: in UTC, for
+    those of which it is not known when they came."""
     for one in heard:
         told = one.banner.text.partition(" ready at ")[2].partition("[")[0].strip() if one.banner else ""
         try:
@@ -181,7 +190,7 @@ def clock(heard: Sequence[Heard], now: datetime) -> Checked:
         except (ValueError, TypeError, IndexError):
             continue
         there = there if there.tzinfo else there.replace(tzinfo=UTC)
-        off = (now - there).total_seconds()
+        off = ((one.greeted or now) - there).total_seconds()
         observed = {"seconds": round(off), "by": one.target.host}
         if abs(off) <= TOLERATED:
             says = said("the clock of this machine agrees with {host}'s", host=one.target.host)

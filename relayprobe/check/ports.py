@@ -31,8 +31,13 @@ MODES_OF: Mapping[str, tuple[Mode, ...]] = {
 }
 """The modes that a place serves."""
 
-OURS = re.compile(r"\S{1,255} Microsoft ESMTP MAIL Service ready", re.IGNORECASE)
-"""office365.replies.normal has the forms; hosts under mx.microsoft have not been seen."""
+OURS = re.compile(
+    r"\S{1,255}\.(outlook\.office365|mail\.protection\.outlook)\.com Microsoft ESMTP MAIL Service ready", re.IGNORECASE
+)
+"""office365.md section 6; office365.replies.normal has the forms."""
+
+ALIKE = re.compile(r"\S{1,255} Microsoft ESMTP MAIL Service ready", re.IGNORECASE)
+"""A server of Microsoft's make: an Exchange server in the house, or an endpoint whose greeting has not been seen."""
 
 STARRED = re.compile(r"[*\s0-9]{4,}")
 CROSSED_OUT = re.compile(r"X{4,}[A-Z]?|\*{4,}", re.IGNORECASE)
@@ -59,12 +64,22 @@ def judged(heard: Sequence[Heard]) -> tuple[Checked, ...]:
 
 def usable(heard: Heard) -> bool:
     """Whether a device could send this way."""
+    if in_front(heard):
+        return False
     if heard.tls and heard.tls.up:
         return heard.hello_again is not None
     if heard.target.place != "mx" or heard.hello is None or heard.hello.code != 250 or heard.banner is None:
         return False
-    ours = bool(OURS.match(heard.banner.text) or STARRED.fullmatch(heard.banner.text))
-    return ours or mx.kind_of(heard.target.host) == "other"  # a gateway in front greets as it likes
+    return bool(OURS.match(heard.banner.text) or STARRED.fullmatch(heard.banner.text))
+
+
+def in_front(heard: Heard) -> bool:
+    """Whether another server than Office 365's stands at the MX endpoint, so that nothing of that was reached."""
+    if heard.target.place != "mx" or heard.banner is None:
+        return False
+    if OURS.match(heard.banner.text) or STARRED.fullmatch(heard.banner.text):
+        return False
+    return mx.kind_of(heard.target.host) == "other" or bool(ALIKE.match(heard.banner.text))
 
 
 def _weighed(checked: Checked, heard: Heard, open_modes: set[Mode]) -> Checked:
@@ -222,6 +237,18 @@ def _greeting(heard: Heard) -> Checked:
             "centre, Settings > Domains) with --mx-host to look at that"
         )
         return _made("greeting", heard, "warning", says, fix, found="gateway")
+    if ALIKE.match(banner.text):
+        says = said(
+            "{where} greets as a server of Microsoft's make, by its name neither client submission nor the MX "
+            "endpoint: {banner}",
+            where=where,
+            banner=banner.line,
+        )
+        fix = said(
+            "it may be an Exchange server in your own house, or an endpoint under another name, such as mx.microsoft: "
+            "compare it with the host that the Microsoft 365 admin centre names (Settings > Domains)"
+        )
+        return _made("greeting", heard, "warning", says, fix, found="alike")
     says = said(
         "{where} does not greet as Office 365 does; another server answers: {banner}", where=where, banner=banner.line
     )

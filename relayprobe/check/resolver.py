@@ -108,9 +108,10 @@ class Resolver:
 
     @property
     def answered(self) -> bool:
-        """A name server has said something that counts."""
+        """A name server has said something, if only that it cannot."""
         done = [task for task in self._asked.values() if task.done() and not task.cancelled()]
-        return any(task.exception() is None and task.result().settled for task in done)
+        answers = [task.result() for task in done if task.exception() is None]
+        return any(answer.settled or answer.outcome == "servfail" for answer in answers)
 
     async def ask(self, name: str, kind: Kind) -> Answer:
         """Never raises for what a name or an answer may hold."""
@@ -151,7 +152,12 @@ class Resolver:
             return Answer("no-data")
         except dns.resolver.LifetimeTimeout:
             return Answer("timeout", why=said("no answer came within {seconds} seconds", seconds=f"{self._timeout:g}"))
-        except dns.resolver.NoNameservers:
+        except dns.resolver.NoNameservers as error:
+            tried = error.kwargs.get(
+                "errors", ()
+            )  # of each server: itself, TCP or not, its port, what went wrong, answer
+            if not any(one[4] is not None for one in tried):
+                return Answer("no-resolver", why=said("the resolver cannot be reached"))
             return Answer("servfail", why=said("the resolver answers that it cannot (SERVFAIL or the like)"))
         except dns.resolver.NoResolverConfiguration:
             return Answer("no-resolver", why=said("this machine names no resolver"))

@@ -14,6 +14,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,7 @@ class Heard:
     trouble: str = ""
     silent: bool = False  # nothing came, in time
     banner: Reply | None = None
+    greeted: datetime | None = None  # when the banner had come, in UTC
     hello: Reply | None = None
     refused_tls: Reply | None = None
     tls: Tls | None = None
@@ -209,6 +211,7 @@ async def _dialogue(
     name = heard.target.helo.encode("ascii", "replace")
     heard.step = "banner"
     heard.banner = await _timed(heard, "banner", protocol.reply(seconds))
+    heard.greeted = datetime.now(UTC)
     if heard.banner is None or heard.banner.code != 220:
         return
     heard.step = "ehlo"

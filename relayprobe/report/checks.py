@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from relayprobe.report.markup import Html, el, together
+from relayprobe.report.markup import Html, el, prose, together
 from relayprobe.report.text import MODE_NAMES, WIDTH, Styled
 from relayprobe.report.visible import visible
 from relayprobe.tongue import ENGLISH, Said, Tongue, said
@@ -175,9 +175,10 @@ def _item(one: Record, tongue: Tongue) -> Html:
     style, word = STATUS[one["status"]]
     return el(
         "li",
-        el("span", tongue(word), class_=style),
+        el("span", tongue(word), class_=f"badge {style}"),
         " ",
-        tongue(one["says"]),
-        el("div", tongue(one["fix"]), class_="fix") if one["fix"] else None,
-        id=one["id"],
+        el("code", one["id"], class_="rule"),
+        " ",
+        prose(tongue(one["says"])),
+        el("div", prose(tongue(one["fix"])), class_="fix") if one["fix"] else None,
     )

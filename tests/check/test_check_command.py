@@ -135,3 +135,4 @@ def test_without_any_network_it_says_so_in_time(hosts: list[str], tmp_path: Path
     assert {one["status"] for one in others if not one["id"].startswith("local:")} == {"unknown"}
     assert "firewall" not in "".join(one["says"] + one["fix"] for one in others if not one["id"].startswith("local:"))
     assert {one["works"] for one in thing["verdicts"]} == {None}
+    assert "SERVFAIL" not in json.dumps(thing), "nobody answered anything"

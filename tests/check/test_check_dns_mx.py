@@ -66,3 +66,11 @@ async def test_no_more_questions_than_the_most() -> None:
         resolver = Resolver([server.address], most=1)
         assert (await resolver.ask("a.example", "A")).outcome == "no-name"
         assert (await resolver.ask("b.example", "A")).outcome == "timeout"
+
+
+async def test_a_resolver_that_says_it_cannot_is_there_all_the_same() -> None:
+    with name_server({"contoso.com": "servfail"}) as server:
+        resolver = Resolver([server.address], timeout=1)
+        assert (await resolver.ask("contoso.com", "A")).outcome == "servfail"
+        assert resolver.answered
+        await resolver.close()

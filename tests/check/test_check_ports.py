@@ -96,6 +96,24 @@ def _foreign(line: bytes) -> bytes:
     return b"220 mail.example ESMTP Postfix\r\n" if b"ready at" in line else line
 
 
+async def test_another_server_of_microsofts_make(office: Office365) -> None:
+    """An Exchange server in the house greets nearly alike: it is not taken for Office 365."""
+
+    def change(line: bytes) -> bytes:
+        return b"220 mail01.corp.local " + line.split(b" ", 2)[2] if b"ready at" in line else line
+
+    async with (
+        in_between(office.submission.port, change) as at_submission,
+        in_between(office.mx.port, lambda line: change(_stripped(line))) as at_mx,
+    ):
+        found = await looked(office.asked(submission=(SUBMISSION, at_submission), mx=(MX, at_mx)))
+    for place in ("submission", "mx"):
+        greeting = found.check(f"greeting:{place}:ipv4")
+        assert (greeting.status, greeting.observed["found"]) == ("warning", "alike")
+        assert "an Exchange server in your own house" in greeting.fix
+    assert [one.works for one in found.verdicts if one.mode != "submission"] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("change", "id", "found_as", "says", "submission", "direct"),
     [

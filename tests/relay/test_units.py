@@ -92,5 +92,6 @@ def test_the_container_file_names_what_is_there() -> None:
         *sources, _ = line.split()
         assert [source for source in sources if not (root / source).exists()] == []
     assert re.search(r"^FROM python:3\.11-slim( AS \w+)?$", text, re.M)
-    assert "--require-hashes -r requirements/run.txt" in text
+    assert "--require-hashes -r requirements/build.txt" in text
+    assert "--require-hashes --no-build-isolation -r requirements/run.txt" in text
     assert re.search(r"^USER (?!root|0\b)", text, re.M)

@@ -7,7 +7,8 @@ from contextlib import suppress
 from starlette.requests import Request
 from starlette.responses import Response
 
-from relayprobe.report.markup import Html, el, prose
+from relayprobe.report.checks import html
+from relayprobe.report.markup import Html, el
 from relayprobe.store import StoreError
 from relayprobe.store.checks import Run, runs
 from relayprobe.tongue import Tongue, said
@@ -15,12 +16,6 @@ from relayprobe.web.house import House
 from relayprobe.web.pages.frame import moment, nothing, page
 
 SHOWN = 20
-STATUSES = {
-    "ok": (said("ok"), "good"),
-    "warning": (said("warning"), "warning"),
-    "failed": (said("failed"), "error"),
-    "unknown": (said("unknown"), "note"),
-}
 
 
 def checks(house: House, request: Request) -> Response:
@@ -41,41 +36,11 @@ def checks(house: House, request: Request) -> Response:
 
 
 def _run(tongue: Tongue, run: Run, newest: bool) -> Html:
-    items = [_check(tongue, one) for one in run.record.get("checks", ())]
-    verdicts = [
-        el(
-            "li",
-            el("code", str(one["mode"])),
-            " ",
-            el(
-                "span",
-                tongue("works") if one["works"] else tongue("blocked"),
-                class_="good" if one["works"] else "error",
-            ),
-            " ",
-            el("small", ", ".join(one["blockers"])) if one["blockers"] else None,
-        )
-        for one in run.record.get("verdicts", ())
-    ]
     seen = ", ".join(run.addresses)
     return el(
         "details",
         el("summary", run.domain, " ", moment(run.at), f" {seen}" if seen else None),
-        el("ul", verdicts, class_="verdicts"),
-        el("ul", items, class_="checks"),
+        html(run.record, tongue),
         open="" if newest else None,
         class_="run",
-    )
-
-
-def _check(tongue: Tongue, one: dict[str, str]) -> Html:
-    name, style = STATUSES.get(one["status"], STATUSES["unknown"])
-    return el(
-        "li",
-        el("span", tongue(name), class_=f"badge {style}"),
-        " ",
-        el("code", one["id"], class_="rule"),
-        " ",
-        prose(tongue(one["says"])),
-        el("p", el("strong", tongue("Do: ")), prose(tongue(one["fix"])), class_="fix") if one.get("fix") else None,
     )
