@@ -58,7 +58,7 @@ FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 def judged(heard: Sequence[Heard]) -> tuple[Checked, ...]:
     """The checks of all ports. `port:...`, and where a connection came about `greeting:`, `starttls:` and `tls:`, each
     with the place and the family: `tls:submission:ipv4`."""
-    open_modes = {mode for one in heard if usable(one) for mode in MODES_OF[one.target.place]}
+    open_modes = {mode for one in heard if usable(one) or in_front(one) for mode in MODES_OF[one.target.place]}
     return tuple(_weighed(checked, one, open_modes) for one in heard for checked in _seen(one))
 
 
