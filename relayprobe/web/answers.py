@@ -83,17 +83,23 @@ def sign_in_page(request: Request, status: int, sign: Sign, password: bool, toke
 def bare_page(request: Request, title: str, *content: Html) -> str:
     """A page without a way around."""
     tongue: Tongue = request.state.tongue
-    head = el(
+    body = el("body", el("main", el("h1", title), content, id="main", class_="bare"))
+    return f"<!DOCTYPE html>\n{el('html', head(request, title), body, lang=tongue.code)}\n"
+
+
+def head(request: Request, title: str, *more: Html) -> Html:
+    """The head of every page."""
+    return el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("title", f"{title} - relayprobe"),
+        el("link", rel="stylesheet", href=link(request, "/static/report.css")),
         el("link", rel="stylesheet", href=link(request, "/static/page.css")),
         el("link", rel="icon", href=link(request, "/static/icon.svg"), type="image/svg+xml"),
+        more,
     )
-    body = el("body", el("main", el("h1", title), content, id="main", class_="bare"))
-    return f"<!DOCTYPE html>\n{el('html', head, body, lang=tongue.code)}\n"
 
 
 def _home(request: Request) -> Html:

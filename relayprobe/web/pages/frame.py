@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse
 from relayprobe import __version__
 from relayprobe.report.markup import Child, Html, el, prose, together
 from relayprobe.tongue import LANGUAGES, Tongue, said
+from relayprobe.web.answers import head
 from relayprobe.web.links import link
 
 PLACES = (
@@ -35,17 +36,7 @@ KEYS = (
 def page(request: Request, title: str, *content: Child, live: str | None = None, status: int = 200) -> HTMLResponse:
     """A page. `live`: what JavaScript keeps up to date in it: `sessions`, or the id of an open session."""
     tongue: Tongue = request.state.tongue
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", f"{title} - relayprobe"),
-        el("link", rel="stylesheet", href=link(request, "/static/report.css")),
-        el("link", rel="stylesheet", href=link(request, "/static/page.css")),
-        el("link", rel="icon", href=link(request, "/static/icon.svg"), type="image/svg+xml"),
-        el("script", src=link(request, "/static/page.js"), defer=""),
-    )
+    script = el("script", src=link(request, "/static/page.js"), defer="")
     here = request.scope["path"]
     places = [
         el("li", el("a", tongue(name), href=link(request, path), aria_current="page" if here == path else None))
@@ -65,7 +56,9 @@ def page(request: Request, title: str, *content: Child, live: str | None = None,
         _keys(tongue),
         data_base=request.state.base,
     )
-    answer = HTMLResponse(f"<!DOCTYPE html>\n{el('html', head, body, lang=tongue.code)}\n", status)
+    answer = HTMLResponse(
+        f"<!DOCTYPE html>\n{el('html', head(request, title, script), body, lang=tongue.code)}\n", status
+    )
     if request.query_params.get("lang") == tongue.code:  # chosen by hand: so it stays
         answer.set_cookie(
             "relayprobe-lang", tongue.code, YEAR, path=request.state.base or "/", httponly=True, samesite="lax"
