@@ -79,7 +79,7 @@ def in_front(heard: Heard) -> bool:
         return False
     if OURS.match(heard.banner.text) or STARRED.fullmatch(heard.banner.text):
         return False
-    return mx.kind_of(heard.target.host) == "other" or bool(ALIKE.match(heard.banner.text))
+    return mx.kind_of(heard.target.host) == "other"
 
 
 def _weighed(checked: Checked, heard: Heard, open_modes: set[Mode]) -> Checked:

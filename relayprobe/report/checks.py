@@ -91,9 +91,9 @@ def spoken(thing: Any, tongue: Tongue) -> Any:
 
 def _head(record: Record, tongue: Tongue) -> str:
     return tongue(
-        "{domain}, looked at for {seconds} seconds",
+        "{domain}, looked at for {seconds:.1f} seconds",
         domain=visible(record["domain"]),
-        seconds=f"{record['seconds']:.1f}",
+        seconds=float(record["seconds"]),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from relayprobe.rules import RULES
 from relayprobe.store import Filter, StoreError
+from relayprobe.store.sought import conditions
 from relayprobe.tongue import said
 
 LIMIT, MOST = 100, 500
@@ -40,20 +41,26 @@ def asked_filter(query: Mapping[str, str]) -> Filter:
     finding = given.get("finding")
     if finding is not None and finding not in RULES:
         raise NotAsked(said("there is no rule {id}: /rules lists them", id=finding))
+    wanted = _filter(given, finding)
     try:
-        return Filter(
-            peer=given.get("peer"),
-            user=given.get("user"),
-            sender=given.get("sender"),
-            recipient=given.get("recipient"),
-            finding=finding,
-            code=given.get("code"),
-            since=_time(given, "since"),
-            until=_time(given, "until"),
-            text=given.get("q"),
-        )
+        conditions(wanted)
     except StoreError as error:
         raise NotAsked(str(error)) from error
+    return wanted
+
+
+def _filter(given: Mapping[str, str], finding: str | None) -> Filter:
+    return Filter(
+        peer=given.get("peer"),
+        user=given.get("user"),
+        sender=given.get("sender"),
+        recipient=given.get("recipient"),
+        finding=finding,
+        code=given.get("code"),
+        since=_time(given, "since"),
+        until=_time(given, "until"),
+        text=given.get("q"),
+    )
 
 
 def _time(given: Mapping[str, str], name: str) -> float | None:

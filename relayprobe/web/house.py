@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relayprobe.store import Archive, Spool
+from relayprobe.store.folder import DATABASE
 from relayprobe.web.hub import Hub
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class House:
     hub: Hub
     figures: CollectorRegistry
     relay: Relay | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever written here: then that nothing can be read is no fault."""
+        return not (self.folder / DATABASE).exists()
 
     @contextmanager
     def archive(self) -> Iterator[Archive]:

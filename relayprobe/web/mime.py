@@ -1,7 +1,7 @@
 """A message taken apart, in a process of its own that may be given up: what somebody sent may be made to be costly.
 
 Run as `python -m relayprobe.web.mime`: the message on stdin, its structure as JSON on stdout; with a number, the octets
-of that part instead.
+of that part instead, and with `text` behind it its text in UTF-8.
 """
 
 from __future__ import annotations
@@ -53,6 +53,13 @@ def part(raw: bytes, number: int) -> bytes:
     return _worked(raw, [str(number)])
 
 
+def part_text(raw: bytes, number: int) -> str:
+    """The text of a part, whatever it is written in. Raises TooMuch."""
+    if len(raw) > MESSAGE:
+        raise TooMuch("size")
+    return _worked(raw, [str(number), "text"]).decode()
+
+
 def _worked(raw: bytes, arguments: list[str]) -> bytes:
     command = [sys.executable, "-W", "ignore", "-m", "relayprobe.web.mime", *arguments]
     try:
@@ -78,7 +85,8 @@ def main() -> None:
         return
     if len(sys.argv) > 1:
         _, message = parts[int(sys.argv[1])]
-        sys.stdout.buffer.write(_octets(message))
+        octets = _octets(message)
+        sys.stdout.buffer.write(_text(message, octets).encode() if len(sys.argv) > 2 else octets)
         return
     fields = [(name, _words(value)) for name in FIELDS for value in parts[0][1].get_all(name, [])[:5]]
     told = [_told(number, depth, message) for number, (depth, message) in enumerate(parts)]
@@ -141,11 +149,18 @@ def _octets(message: Message) -> bytes:
     return payload if isinstance(payload, bytes) else b""
 
 
+_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+"""Byte order marks: browsers believe them before what the header field says (WHATWG Encoding Standard, 6.1)."""
+
+
 def _text(message: Message, octets: bytes) -> str:
+    """The text as a browser would read it, without a mark, and with nothing that UTF-8 cannot write."""
+    charset = next((name for mark, name in _MARKS if octets.startswith(mark)), message.get_content_charset("utf-8"))
     try:
-        return octets.decode(message.get_content_charset("utf-8"), "replace")
-    except LookupError:
-        return octets.decode("utf-8", "replace")
+        text = octets.decode(charset, "replace")
+    except (LookupError, ValueError):
+        text = octets.decode("utf-8", "replace")
+    return text.lstrip("\ufeff").encode("utf-8", "replace").decode()
 
 
 def _words(value: Any) -> str:

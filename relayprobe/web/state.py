@@ -48,6 +48,12 @@ def unready(house: House) -> list[str]:
     why = []
     if free(house.folder) < house.settings().limits.message_size * 3 // 2:
         why.append("there is too little room on the disk")
+    try:
+        with house.archive() as stored:
+            stored.count()
+    except StoreError:
+        if not house.empty:
+            why.append("the database cannot be read")
     if any(route["state"] == "stopped" for route in routes_now(house)):
         why.append("a route is stopped")
     return why

@@ -8,6 +8,7 @@ import re
 import smtplib
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,7 +29,9 @@ HTML = (
     "<link rel=stylesheet href=http://127.0.0.1:ELSEWHERE/a.css>"
     "<style>@import 'http://127.0.0.1:ELSEWHERE/b.css'; body{background:url(http://127.0.0.1:ELSEWHERE/c.png)}</style>"
     "<iframe src=http://127.0.0.1:ELSEWHERE/></iframe>"
-    "<base href=http://127.0.0.1:ELSEWHERE/><svg onload=alert(4)></svg>"
+    "<base href=http://127.0.0.1:ELSEWHERE/><svg onload=alert(4)><image href=http://127.0.0.1:ELSEWHERE/d.png /></svg>"
+    "<link rel=preconnect href=http://127.0.0.1:ELSEWHERE/><LINK\trel=dns-prefetch href=//127.0.0.1:ELSEWHERE>"
+    "<video poster=http://127.0.0.1:ELSEWHERE/e.png><input type=image src=http://127.0.0.1:ELSEWHERE/f.png></video>"
     "<p id=seen>to be seen</p>"
 )
 NAMES = (
@@ -44,6 +47,8 @@ def hostile(elsewhere: int = 9) -> bytes:
         "Content-Type: text/plain\r\n\r\n\x1b]0;title\x07\x1b[2J<script>alert(6)</script>\u202eabc",
         "Content-Type: text/html\r\n\r\n" + HTML.replace("ELSEWHERE", str(elsewhere)),
     ]
+    wide = b64encode(b"\xff\xfe" + HTML.replace("ELSEWHERE", str(elsewhere)).encode("utf-16-le")).decode()
+    parts.append(f"Content-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\n{wide}")
     for name in NAMES:
         quoted = re.sub(r"[\r\n]", " ", name).replace('"', '\\"')
         parts.append(
@@ -104,14 +109,15 @@ def test_a_hostile_message_does_nothing(serving: Serving, browser: Browser, tmp_
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert "\u202e" not in shown
-    page.locator("iframe").scroll_into_view_if_needed()
-    expect(page.frame_locator("iframe").locator("#seen")).to_be_visible()
+    for at in range(2):  # in ASCII, and in UTF-16
+        page.locator("iframe").nth(at).scroll_into_view_if_needed()
+        expect(page.frame_locator("iframe").nth(at).locator("#seen")).to_be_visible()
     assert "ran" not in page.title()
 
     saved = tmp_path / "saved"
     saved.mkdir()
     links = page.get_by_role("link", name=re.compile("^Save (?!as)"))
-    assert links.count() == len(NAMES) + 2
+    assert links.count() == len(NAMES) + 3
     for at in range(links.count()):
         with page.expect_download() as download:
             links.nth(at).click()
@@ -216,6 +222,6 @@ def test_a_bomb_is_shown_as_it_is(serving: Serving) -> None:
 
 def test_parts_are_told_in_their_order() -> None:
     parts = structure(hostile())["parts"]
-    assert [one["number"] for one in parts] == list(range(len(NAMES) + 3))
+    assert [one["number"] for one in parts] == list(range(len(NAMES) + 4))
     assert [one["kind"] for one in parts[:3]] == ["multipart/mixed", "text/plain", "text/html"]
     assert part(hostile(), 2).decode().startswith("<script>")

@@ -78,3 +78,30 @@ def test_mail_that_waits_is_retried(tmp_path: Path, browser: Browser) -> None:
             beside = page.locator(".beside")
             expect(beside.locator("#dialogue")).to_be_visible()
             expect(beside.locator("#relay")).to_be_visible()
+
+
+def test_a_damaged_database_is_not_taken_for_an_empty_one(tmp_path: Path, browser: Browser) -> None:
+    with listening(tmp_path) as running:
+        swaks = [need("swaks"), "--server", f"127.0.0.1:{running.port}", "--from", "scanner@contoso.com"]
+        subprocess.run([*swaks, "--to", "anna@contoso.com"], check=True, capture_output=True, timeout=60)
+        running.ended()
+        page = opened(browser, address(running))
+        for path in running.data.glob("relayprobe.db*"):
+            path.write_bytes(b"\xa5" * 20_000)
+        for path, status in (("/", 400), ("/devices", 503), ("/queue", 503), ("/checks", 503)):
+            answer = page.goto(f"{address(running)}{path}")
+            assert answer is not None
+            assert answer.status == status, path
+            expect(page.locator("main")).to_contain_text("damaged")
+            assert "yet" not in page.locator("main").inner_text().replace("not yet", "")
+
+
+def test_nine_windows_of_one_browser(tmp_path: Path, browser: Browser) -> None:
+    """A browser has six connections for one server, and each window that somebody looks at keeps one."""
+    with listening(tmp_path) as running:
+        first = opened(browser, address(running))
+        for _ in range(8):
+            other = first.context.new_page()
+            other.goto(f"{address(running)}/", wait_until="load", timeout=15_000)
+            other.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+            other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

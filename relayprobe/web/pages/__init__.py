@@ -10,6 +10,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from relayprobe.report.style import STYLE
+from relayprobe.store import StoreError
+from relayprobe.web.answers import problem
 from relayprobe.web.house import House
 from relayprobe.web.pages import checks, compare, devices, message, queue, rules, session, sessions
 
@@ -19,8 +21,8 @@ SHOWN: tuple[tuple[str, Page], ...] = (
     ("/", sessions.sessions),
     ("/sessions/{id}", session.session),
     ("/sessions/{id}/lines", session.lines),
-    ("/sessions/{id}/messages/{n:int}", message.message),
-    ("/sessions/{id}/messages/{n:int}/parts/{part:int}", message.piece),
+    ("/sessions/{id}/messages/{n}", message.message),
+    ("/sessions/{id}/messages/{n}/parts/{part}", message.piece),
     ("/compare", compare.comparison),
     ("/devices", devices.devices),
     ("/devices/{host}", devices.device),
@@ -47,7 +49,13 @@ def routes(house: House) -> list[BaseRoute]:
 
 
 def _of(house: House, page: Page) -> Callable[[Request], Response]:
-    return lambda request: page(house, request)  # no coroutine, so that it is made beside the loop
+    def answer(request: Request) -> Response:  # no coroutine, so that it is made beside the loop
+        try:
+            return page(house, request)
+        except StoreError as error:
+            return problem(request, 503, str(error))
+
+    return answer
 
 
 def _style(request: Request) -> Response:

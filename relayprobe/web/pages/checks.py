@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from relayprobe.report.checks import html
 from relayprobe.report.markup import Html, el
-from relayprobe.store import StoreError
 from relayprobe.store.checks import Run, runs
 from relayprobe.tongue import Tongue, said
 from relayprobe.web.house import House
@@ -22,7 +19,7 @@ def checks(house: House, request: Request) -> Response:
     """The runs, newest first; the newest is open."""
     tongue: Tongue = request.state.tongue
     found: list[Run] = []
-    with suppress(StoreError):  # nothing was checked yet
+    if not house.empty:
         found = runs(house.folder, limit=SHOWN)
     return page(
         request,

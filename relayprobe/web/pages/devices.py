@@ -10,7 +10,7 @@ from starlette.responses import Response
 from relayprobe.report.markup import Html, el
 from relayprobe.report.text import SEVERITIES
 from relayprobe.rules import RULES
-from relayprobe.store import Row, Seen, StoreError, host_of
+from relayprobe.store import Row, Seen, host_of
 from relayprobe.tongue import Tongue, said
 from relayprobe.web.answers import problem
 from relayprobe.web.house import House
@@ -29,11 +29,9 @@ def devices(house: House, request: Request) -> Response:
     """The devices that were there last."""
     tongue: Tongue = request.state.tongue
     seen: list[Seen] = []
-    try:
+    if not house.empty:
         with house.archive() as stored:
             seen = stored.devices(SHOWN)
-    except StoreError:
-        pass  # nothing was captured yet
     rows = [
         el(
             "tr",
@@ -63,11 +61,10 @@ def device(house: House, request: Request) -> Response:
     """One device: a chart of its last sessions, and the list of them."""
     tongue: Tongue = request.state.tongue
     host = host_of(request.path_params["host"])
-    try:
+    rows: list[Row] = []
+    if not house.empty:
         with house.archive() as stored:
             rows = stored.history(host, HISTORY)
-    except StoreError:
-        rows = []
     if not rows:
         return problem(request, 404, said("there is no session of {host}", host=host))
     told = [

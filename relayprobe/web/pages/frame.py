@@ -120,11 +120,12 @@ def table(head: Iterable[str | Html], rows: Iterable[Html], *, class_: str, capt
 
 
 def moment(at: float | None) -> Html | None:
-    """A time, in UTC; the browser shows its own in its place."""
+    """A time, in UTC, as the report, and the search have it."""
     if at is None:
         return None
     when = datetime.fromtimestamp(at, UTC)
-    return el("time", when.strftime("%Y-%m-%d %H:%M:%S"), datetime=when.isoformat(timespec="seconds"))
+    zone = el("small", " UTC")
+    return el("time", when.strftime("%Y-%m-%d %H:%M:%S"), zone, datetime=when.isoformat(timespec="seconds"))
 
 
 def nothing(tongue: Tongue, text: str) -> Html:

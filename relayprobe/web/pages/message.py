@@ -20,7 +20,7 @@ from relayprobe.tongue import Tongue, said
 from relayprobe.web.answers import problem
 from relayprobe.web.house import House
 from relayprobe.web.links import link
-from relayprobe.web.mime import TEXT, TooMuch, part, structure
+from relayprobe.web.mime import TEXT, TooMuch, part, part_text, structure
 from relayprobe.web.pages.frame import nothing, page, table
 
 RAW = 64 * 1024
@@ -32,6 +32,12 @@ FRAMED = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'; "
     "form-action 'none'"
 )
+IN_THE_FRAME = {
+    "Content-Security-Policy": FRAMED,
+    "X-Frame-Options": "SAMEORIGIN",
+    "X-DNS-Prefetch-Control": "off",  # else the names in links are looked up before anybody follows them
+}
+
 BEYOND = {
     "size": said("it is too large"),
     "time": said("it takes too long"),
@@ -45,8 +51,9 @@ BEYOND = {
 def message(house: House, request: Request) -> Response:
     """The page of a message."""
     tongue: Tongue = request.state.tongue
-    id, number = request.path_params["id"], request.path_params["n"]
+    id = request.path_params["id"]
     try:
+        number = _number(request, "n", 1)
         raw = _raw(house, id, number)
     except StoreError as error:
         return problem(request, 404, str(error))
@@ -104,28 +111,42 @@ def message(house: House, request: Request) -> Response:
 
 def piece(house: House, request: Request) -> Response:
     """A part of a message: to be saved, or HTML in a frame."""
-    id, number, at = (request.path_params[name] for name in ("id", "n", "part"))
+    id = request.path_params["id"]
     try:
+        number, at = _number(request, "n", 1), _number(request, "part", 0)
         raw = _raw(house, id, number)
         parts = structure(raw)["parts"]
         if at >= len(parts):
             return problem(request, 404, said("the message has no such part"))
-        octets = part(raw, at)
+        framed = request.query_params.get("view") == "html"
+        octets = harmless(part_text(raw, at)).encode() if framed else part(raw, at)
     except StoreError as error:
         return problem(request, 404, str(error))
     except TooMuch:
         return problem(request, 422, said("the message is too large to be taken apart: save all of it instead"))
-    if request.query_params.get("view") == "html":
-        headers = {"Content-Security-Policy": FRAMED, "X-Frame-Options": "SAMEORIGIN"}
-        return Response(_LOADS.sub(b"&lt;", octets), headers=headers, media_type="text/html; charset=utf-8")
+    if framed:
+        return Response(octets, headers=IN_THE_FRAME, media_type="text/html; charset=utf-8")
     name = safe_name(parts[at]["name"], at)
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"  # RFC 8187
     return Response(octets, headers={"Content-Disposition": disposition}, media_type="application/octet-stream")
 
 
-_LOADS = re.compile(rb"(?i)<(?=(?:i?frame|frameset|link|meta|base|object|embed|script|portal|fencedframe)\b)")
-"""What a browser connects to even where it may not load it: connecting alone tells the sender that somebody looks."""
+_TAG = re.compile(r"<(?=/?([A-Za-z][^\s/>]*))")
+_KEPT = frozenset(
+    "a abbr address article aside b bdi bdo big blockquote body br caption center cite code col colgroup "
+    "dd del details dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 head header hr html "
+    "i img ins kbd li main mark nav ol p pre q s samp section small span strike strong style sub summary "
+    "sup table tbody td tfoot th thead time title tr tt u ul var wbr".split()
+)
+"""Tags that only say how a text looks. Others stand there as text: browsers connect to what some of them name even
+where they may not load it, and connecting alone tells the sender that somebody looks."""
+
+
+def harmless(html: str) -> str:
+    """HTML of which only the looks are left."""
+    return _TAG.sub(lambda found: "<" if found[1].lower() in _KEPT else "&lt;", html)
+
 
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
@@ -149,7 +170,15 @@ def _raw(house: House, id: str, number: int) -> bytes:
     """A message as a mail program has it. Raises StoreError where there is none, or it is no longer kept."""
     with house.archive() as stored:
         row = stored.find(id)
-        return b"".join(Export(stored, row, folder=house.folder).pieces("eml", message=max(number, 1)))
+        return b"".join(Export(stored, row, folder=house.folder).pieces("eml", message=number))
+
+
+def _number(request: Request, name: str, least: int) -> int:
+    """A number in the address. Raises StoreError for what is none: there is nothing of that number."""
+    text = request.path_params[name]
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < least:
+        raise StoreError(said("there is nothing of that name here"))
+    return int(text)
 
 
 def _tree(request: Request, parts: list[Mapping[str, Any]]) -> Html:

@@ -54,7 +54,7 @@ def queue(house: House, request: Request) -> Response:
     tongue: Tongue = request.state.tongue
     mails: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
-    try:
+    if not house.empty:
         with house.spool() as spool:
             counts = spool.counts()
             for mail in spool.mails(Wanted()):
@@ -62,8 +62,6 @@ def queue(house: House, request: Request) -> Response:
                     break
                 reply = next((one.reply for one in reversed(spool.attempts(mail.id)) if one.reply), None)
                 mails.append(mail_object(mail, reply))
-    except StoreError:
-        pass  # nothing was ever taken
     rows = [_mail(request, mail) for mail in mails]
     more = sum(counts.values()) - len(rows)
     head = [
@@ -124,6 +122,8 @@ def change(house: House, request: Request) -> Response:
     try:
         with house.spool() as spool:
             found: Mail = spool.find(id)
+        if found.id != id:  # a beginning of it will do to look, and not to act
+            return problem(request, 404, said("there is no mail of that id"))
         changed = act(house.folder, found, action, time.time())
     except StoreError as error:
         return problem(request, 404, str(error))

@@ -63,10 +63,10 @@ def sessions(house: House, request: Request) -> Response:
         rows, further = found.rows, found.next
     except NotAsked as error:
         wrong = tongue(error.says)
-    except StoreError:
-        pass  # nothing was captured yet
+    except StoreError as error:
+        wrong = None if house.empty else str(error)
     live = [] if searched or cursor else house.hub.open()
-    part = _rows(request, rows, live, further, searched)
+    part = _rows(request, rows, live, further, searched or wrong is not None)
     if request.query_params.get("part") == "rows":
         return HTMLResponse(part)
     return page(
@@ -77,6 +77,7 @@ def sessions(house: House, request: Request) -> Response:
         el("button", tongue("New sessions came in: show them"), type="button", id="news", hidden=""),
         el("div", part, id="rows", aria_live="off"),
         live="sessions" if not cursor else None,
+        status=400 if wrong else 200,
     )
 
 

@@ -28,9 +28,19 @@
   };
 
   const listen = (query, kinds) => {
-    const source = new EventSource(`${base}/api/v1/events${query}`);
-    for (const [kind, told] of Object.entries(kinds)) source.addEventListener(kind, (event) => told(JSON.parse(event.data)));
-    addEventListener("pagehide", () => source.close());
+    let source = null;
+    const open = () => {
+      source = new EventSource(`${base}/api/v1/events${query}`);
+      for (const [kind, told] of Object.entries(kinds)) source.addEventListener(kind, (event) => told(JSON.parse(event.data)));
+    };
+    const close = () => { source?.close(); source = null; };
+    // A browser has six connections for one server: windows that nobody sees give theirs back, and catch up later.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) close();
+      else if (!source) { open(); kinds.missed?.({}); }
+    });
+    addEventListener("pagehide", close);
+    if (!document.hidden) open();
   };
 
   // The list: new rows come in where nobody reads further down, has ticked anything, or is in the table by keyboard.
@@ -47,7 +57,6 @@
         if (known.size && !known.has(a.href)) a.closest("tr").classList.add("fresh");
       }
       news.hidden = true;
-      times(rows);
     };
     const busy = () => scrollY > 300 || rows.contains(document.activeElement) || rows.querySelector("input:checked, tr.here");
     const look = seldom(async () => { if (busy()) news.hidden = false; else await show(false); }, 1000);
@@ -73,17 +82,6 @@
       missed: look,
       sessions: (told) => { if (told.more || told.sessions.some((one) => one.id === id)) setTimeout(() => location.reload(), 400); },
     });
-  };
-
-  // Times are written in UTC; the reader's own go beside them.
-  const times = (within) => {
-    for (const time of within.querySelectorAll("time[datetime]")) {
-      const at = new Date(time.dateTime);
-      time.title = time.title || `${time.textContent} UTC`;
-      const two = (number) => String(number).padStart(2, "0");
-      const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-      time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
-    }
   };
 
   const keys = document.getElementById("keys");
@@ -124,14 +122,15 @@
   addEventListener("hashchange", arrive);
   arrive();
   if (location.hash === "#search-q") document.getElementById("search-q")?.focus();
-  times(document);
   const live = main?.dataset.live;
   if (live === "sessions") list();
-  else if (live === "queue") listen("", { mails: seldom(async () => {
-    if (main.contains(document.activeElement) && document.activeElement !== main) return;
-    const fresh = await fetched(location.href);
-    main.replaceChildren(...fresh.querySelector("main").childNodes);
-    times(main);
-  }, 1000) });
+  else if (live === "queue") {
+    const look = seldom(async () => {
+      if (main.contains(document.activeElement) && document.activeElement !== main) return;
+      const fresh = await fetched(location.href);
+      main.replaceChildren(...fresh.querySelector("main").childNodes);
+    }, 1000);
+    listen("", { mails: look, missed: look });
+  }
   else if (live) session(live);
 })();
