@@ -75,8 +75,8 @@ def command(
     DOMAIN is the domain that mail is sent from (default: the first of site.domains in the configuration). Run it in the
     network that the devices are in. Nothing is sent: no login without --login, no envelope without --dry-run-to.
 
-    Exit code 1 where a chosen mode (--mode, else those of the routes, else submission) is blocked, or could not
-    be told.
+    Exit code 1 where a chosen mode (--mode, else those of the routes, and submission where there are none) is
+    blocked, or could not be told.
     """
     from relayprobe.capture.tls import CertificateError
     from relayprobe.check.resolver import Resolver
@@ -310,7 +310,9 @@ def _chosen(modes: tuple[Mode, ...], chosen: Settings) -> tuple[Mode, ...]:
     from relayprobe.office365.modes import MODES as KNOWN
 
     of_routes = {route.mode for route in chosen.route}
-    return modes or tuple(mode for mode in KNOWN if mode in of_routes) or ("submission",)
+    if not of_routes:
+        return modes or ("submission",)
+    return modes or tuple(mode for mode in KNOWN if mode in of_routes)  # none, where all go to a smart host
 
 
 @contextmanager

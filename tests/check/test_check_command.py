@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from relayprobe.cli.check import _chosen
+from relayprobe.settings import load
 from relayprobe.tongue import tongue_of
 from tests.check.name_server import NameServer, Zone, name_server
 from tests.check.places import MX, SUBMISSION, ZONE, Office365, office_365, refusing
@@ -136,3 +138,19 @@ def test_without_any_network_it_says_so_in_time(hosts: list[str], tmp_path: Path
     assert "firewall" not in "".join(one["says"] + one["fix"] for one in others if not one["id"].startswith("local:"))
     assert {one["works"] for one in thing["verdicts"]} == {None}
     assert "SERVFAIL" not in json.dumps(thing), "nobody answered anything"
+
+
+@pytest.mark.parametrize(
+    ("routes", "modes"),
+    [
+        ("", ("submission",)),
+        ('[[route]]\nname = "mx"\nmode = "connector"\ndomain = "contoso.com"\n', ("connector",)),
+        ('[[route]]\nname = "other"\nmode = "smart-host"\nhost = "mail.example"\n', ()),
+    ],
+    ids=["no route", "a connector", "a smart host alone"],
+)
+def test_what_has_to_work(tmp_path: Path, routes: str, modes: tuple[str, ...]) -> None:
+    config = tmp_path / "relayprobe.toml"
+    config.write_text(routes)
+    assert _chosen((), load(config, {})) == modes
+    assert _chosen(("direct-send",), load(config, {})) == ("direct-send",)
