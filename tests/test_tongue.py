@@ -10,7 +10,20 @@ from gettext import NullTranslations
 
 import pytest
 
-from relayprobe.tongue import ENGLISH, Said, Tongue, all_of, counted, inside, joined, preferred, said
+from relayprobe.tongue import (
+    ENGLISH,
+    Said,
+    Tongue,
+    all_of,
+    counted,
+    found_again,
+    inside,
+    joined,
+    kept,
+    preferred,
+    said,
+    tongue_of,
+)
 
 
 class Shouting(NullTranslations):
@@ -88,3 +101,21 @@ def test_a_sentence_is_copied_whole() -> None:
 )
 def test_the_language_that_is_wanted(wanted: tuple[str | None, ...], code: str) -> None:
     assert preferred(*wanted).code == code
+
+
+def test_a_sentence_is_kept_as_json_and_found_again() -> None:
+    inner = counted("{n} octet", "{n} octets", 3)
+    thing = {"says": said("{host} sent {what}", host="a{b}", what=inner), "list": [inside("Mail is sent")], "n": 1.5}
+    again = found_again(json.loads(json.dumps(kept(thing))))
+    assert again == thing
+    assert again["says"].template == "{host} sent {what}"
+    assert again["says"].values["what"].many == "{n} octets"
+    assert again["list"][0].inside
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"host": "b"}, {"other": 1}, {"host": {"said": 1}}], ids=["none", "another", "missing", "damaged"]
+)
+def test_a_damaged_sentence_is_its_text(values: dict[str, object]) -> None:
+    damaged = {"said": "a sent it", "template": "{host} sent it", "many": None, "values": values, "inside": False}
+    assert tongue_of("it")(found_again(damaged)) == "a sent it"

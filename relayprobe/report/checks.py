@@ -1,7 +1,6 @@
 """A run of `relayprobe check` in words and as HTML. It is made from the run's JSON object, fresh or as it was kept.
 
-A text in a fresh object remembers how it was put together, and is said in the reader's language; one that was kept is
-in English.
+Its texts remember how they were put together, and are said in the reader's language.
 """
 
 from __future__ import annotations
@@ -157,7 +156,7 @@ def html(record: Record, tongue: Tongue = ENGLISH) -> Html:
                     ": ",
                     el("span", tongue(WORKS[one["works"]][1]), class_=WORKS[one["works"]][0]),
                     *(el("div", tongue("in the way: {ids}", ids=id)) for id in one["blockers"]),
-                    *(el("div", tongue("not tested: {what}", what=what)) for what in one["untested"]),
+                    *(el("div", prose(tongue("not tested: {what}", what=what))) for what in one["untested"]),
                 )
                 for one in record["verdicts"]
             ),

@@ -12,6 +12,7 @@ from typing import Any
 from relayprobe.store.by_hand import wishes
 from relayprobe.store.folder import DATABASE
 from relayprobe.store.reading import Reading
+from relayprobe.tongue import found_again, kept
 
 KEPT = 1000
 """Runs that are kept; beyond them the oldest go."""
@@ -34,7 +35,7 @@ def keep(folder: Path, at: float, domain: str, addresses: Sequence[str], record:
     if not (folder / DATABASE).exists():
         _begin(folder)
     with wishes(folder) as run:
-        put = (id, at, domain, json.dumps(list(addresses)), json.dumps(record))
+        put = (id, at, domain, json.dumps(list(addresses)), json.dumps(kept(record)))
         run("INSERT INTO checks VALUES (?, ?, ?, ?, ?)", put)
         run("DELETE FROM checks WHERE id NOT IN (SELECT id FROM checks ORDER BY at DESC LIMIT ?)", (KEPT,))
     return id
@@ -56,5 +57,6 @@ def runs(folder: Path, domain: str | None = None, limit: int = 100) -> list[Run]
     finally:
         reading.close()
     return [
-        Run(str(id), at, str(name), tuple(json.loads(seen)), json.loads(record)) for id, at, name, seen, record in found
+        Run(str(id), at, str(name), tuple(json.loads(seen)), found_again(json.loads(record)))
+        for id, at, name, seen, record in found
     ]

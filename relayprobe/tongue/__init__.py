@@ -7,6 +7,7 @@ it again in another language when somebody is there to read it. Nothing needs a 
 The catalogues are gettext's. What Office 365 and devices say stays as it is.
 """
 
+from relayprobe.tongue.kept import found_again, kept
 from relayprobe.tongue.said import Said, all_of, counted, inside, joined, said
 from relayprobe.tongue.tongue import ENGLISH, LANGUAGES, Tongue, preferred, tongue_of
 
@@ -17,8 +18,10 @@ __all__ = [
     "Tongue",
     "all_of",
     "counted",
+    "found_again",
     "inside",
     "joined",
+    "kept",
     "preferred",
     "said",
     "tongue_of",

@@ -24,18 +24,18 @@ class Said(str):
     inside: bool
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _made, (str(self), self.template, self.many, dict(self.values), self.inside)
+        return made, (str(self), self.template, self.many, dict(self.values), self.inside)
 
 
 def said(template: str, /, **values: object) -> Said:
     """A sentence: `{name}` in the template is the value of that name, and what is in a value stays as it is."""
-    return _made(template.format_map(values) if values else template, template, None, values)
+    return made(template.format_map(values) if values else template, template, None, values)
 
 
 def counted(one: str, many: str, n: int, /, **values: object) -> Said:
     """A sentence about `{n}` of something: the first template for one, the second for none and for more."""
     values = {"n": n, **values}
-    return _made((one if n == 1 else many).format_map(values), one, many, values)
+    return made((one if n == 1 else many).format_map(values), one, many, values)
 
 
 def joined(parts: Iterable[str], between: str) -> Said:
@@ -51,7 +51,7 @@ def all_of(names: Sequence[str]) -> str:
 
 def inside(title: str) -> Said:
     """A title within a sentence: with a small letter, unless it begins with one such as TLS."""
-    return _made(lowered(title), title, None, NOTHING, True)
+    return made(lowered(title), title, None, NOTHING, True)
 
 
 def lowered(title: str) -> str:
@@ -59,7 +59,8 @@ def lowered(title: str) -> str:
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
-def _made(text: str, template: str, many: str | None, values: Mapping[str, object], inside: bool = False) -> Said:
+def made(text: str, template: str, many: str | None, values: Mapping[str, object], inside: bool = False) -> Said:
+    """A sentence from its parts."""
     made = Said(text)
     made.template, made.many, made.values, made.inside = template, many, values or NOTHING, inside
     return made

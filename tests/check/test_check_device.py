@@ -20,6 +20,7 @@ from relayprobe.check.talk import Heard, Target
 from relayprobe.relay.outcome import Reply
 from relayprobe.report.checks import html, lines
 from relayprobe.store.checks import runs
+from relayprobe.tongue import tongue_of
 from tests.check.name_server import name_server
 from tests.check.places import MX, SUBMISSION, ZONE, Office365, looked, office_365, refusing
 from tests.cli.kept import NO_LOGIN, Held, keep
@@ -107,6 +108,7 @@ def test_runs_are_kept_and_their_addresses_remembered(office: Office365, tmp_pat
     page = html({**kept[0].record, "domain": "<script>x</script>"})
     assert "<script>" not in page
     assert "port:submission:ipv4</code>" in page
+    assert "accetta connessioni in IPv4" in html(kept[0].record, tongue_of("it"))
 
 
 def heard(place: str, *addresses: str) -> list[Heard]:
